@@ -1,0 +1,391 @@
+"""Parsing of bAbI: from the released text files to the arrays that the models read.
+
+A story is a row of sentence numbers into one table of word numbers. The joint en-10k data holds only 3,208 distinct
+fact sentences and 439 distinct questions, so the tables are small, and a batch can encode each distinct sentence once.
+
+Data: Weston et al. 2015, "Towards AI-Complete Question Answering: A Set of Prerequisite Toy Tasks", arXiv 1502.05698.
+"""
+import dataclasses
+import hashlib
+import os
+import re
+import tarfile
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+RELEASE = "tasks_1-20_v1-2"
+MANIFEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "babi.sha1")
+TASKS = (
+    "single-supporting-fact", "two-supporting-facts", "three-supporting-facts", "two-arg-relations",
+    "three-arg-relations", "yes-no-questions", "counting", "lists-sets", "simple-negation", "indefinite-knowledge",
+    "basic-coreference", "conjunction", "compound-coreference", "time-reasoning", "basic-deduction",
+    "basic-induction", "positional-reasoning", "size-reasoning", "path-finding", "agents-motivations",
+)
+
+
+class DataError(ValueError):
+    """Input that cannot be used. The message names the file, the line where there is one, and the mend."""
+
+
+class Question(NamedTuple):
+    """One bAbI question with the facts that precede it in its story."""
+
+    facts: tuple  # of str, oldest first, as in the file
+    question: str
+    answer: str  # the whole answer string: "apple,milk" is one answer
+    supporting: tuple  # of int, positions in `facts`, in the file's order
+
+
+def tokenize(sentence):
+    """Split a sentence into lower-case words without punctuation.
+
+    >>> tokenize("Where will sumit go?")
+    ['where', 'will', 'sumit', 'go']
+    """
+    return [word for word in re.split(r"\W+", sentence.lower()) if word]
+
+
+def parse_task(text, name):
+    """Parse the text of one bAbI task file.
+
+    A line is `ID fact.` or `ID question?<TAB>answer<TAB>IDs of the supporting facts`; ID 1 opens a new story.
+
+    Args:
+        text: str, the whole file.
+        name: str, the file's name for error messages.
+    Returns:
+        list of `Question`, in the file's order.
+    Raises:
+        DataError: a line that is neither of the two, with the file's name and the line number.
+    """
+    questions = []
+    facts, fact_of_line, last = [], {}, None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+
+        def malformed(what):
+            return DataError(f"{name}, line {number}: {what}; restore the released file")
+
+        identifier, _, rest = line.rstrip("\r").partition(" ")
+        if not identifier.isdecimal() or not rest.strip():
+            raise malformed(f"expected 'ID sentence', found {line[:60]!r}")
+        identifier = int(identifier)
+        if identifier == 1:
+            facts, fact_of_line = [], {}
+        elif identifier - 1 != last:
+            raise malformed(f"ID {identifier} follows ID {last}; IDs count up by one, or restart at 1")
+        last = identifier
+        if "\t" not in rest:
+            if rest.rstrip().endswith("?"):
+                raise malformed("the question has no answer; expected 'ID question<TAB>answer<TAB>supporting IDs'")
+            fact_of_line[identifier] = len(facts)
+            facts.append(rest.strip())
+            continue
+        question, answer, *supporting = (field.strip() for field in rest.split("\t"))
+        if not question or not answer:
+            raise malformed("the question has no answer; expected 'ID question<TAB>answer<TAB>supporting IDs'")
+        try:
+            supporting = tuple(fact_of_line[int(i)] for i in " ".join(supporting).split())
+        except (KeyError, ValueError):
+            raise malformed(f"supporting facts {' '.join(supporting)!r} are not IDs of facts above") from None
+        questions.append(Question(tuple(facts), question, answer, supporting))
+    if not questions:
+        raise DataError(f"{name}: no question in the file; restore the released file")
+    return questions
+
+
+@dataclasses.dataclass
+class TaskFiles:
+    """The files of some tasks as read, before parsing.
+
+    Attributes:
+        source: str, the folder or archive they came from.
+        texts: dict (task, "train" or "test") -> (name, text); names are relative to the release, "en-10k/qa1_...txt".
+        hashes: dict name -> SHA-1 of "blob <size>\\0" + content, as in the manifest of released files.
+    """
+
+    source: str
+    texts: dict
+    hashes: dict
+
+    def differing(self):
+        """Names of the files that are not byte for byte the released ones."""
+        with open(MANIFEST, encoding="utf-8") as manifest:
+            released = {name: digest for digest, name in (line.split() for line in manifest if line[0] != "#")}
+        return sorted(name for name, digest in self.hashes.items() if released.get(name) != digest)
+
+    def fingerprint(self):
+        """SHA-256 over the sorted names and hashes of the files: equal for equal data."""
+        listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.hashes.items()))
+        return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def blob_hash(content):
+    """SHA-1 of "blob <size>\\0" followed by `content` (bytes), which is what git calls the file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def read_tasks(path, tasks=range(1, 21)):
+    """Read the train and test files of bAbI tasks from a folder or a .tar.gz, which is read in memory.
+
+    `path` may be the folder of the task files itself, a folder or archive in the release's layout (en-10k is taken),
+    or such a folder or archive with a variant appended: `tasks_1-20_v1-2.tar.gz/en` is the 1k data.
+
+    Args:
+        path: str.
+        tasks: iterable of int, 1 to 20.
+    Returns:
+        TaskFiles.
+    Raises:
+        DataError: nothing there, no such task, an unreadable or truncated archive, bytes that are not UTF-8.
+    """
+    root, variant = path.rstrip("/"), "en-10k"
+    if not os.path.exists(root) and os.path.exists(os.path.dirname(root)):
+        root, variant = os.path.split(root)
+    if not os.path.exists(root):
+        raise DataError(f"{path}: no such file or folder; unpack the bAbI tasks v1.2 there, "
+                        f"or give --data a folder or a {RELEASE}.tar.gz")
+    wanted = {f"qa{task}_{TASKS[task - 1]}_{split}.txt": (task, split)
+              for task in tasks for split in ("train", "test")}
+    try:
+        if os.path.isdir(root):
+            contents, variant = _read_folder(root, variant, wanted)
+        else:
+            contents = _read_archive(root, variant, wanted)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise DataError(f"{root}: cannot be read ({error}); get the file again") from None
+    missing = [name for name in wanted if name not in contents]
+    if missing:
+        raise DataError(f"{path}: {len(missing)} of {len(wanted)} task files are missing, the first {variant}/"
+                        f"{missing[0]}; give --data a folder or archive of the bAbI tasks v1.2")
+    texts, hashes = {}, {}
+    for name, key in wanted.items():
+        try:
+            texts[key] = f"{variant}/{name}", contents[name].decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = contents[name].count(b"\n", 0, error.start) + 1
+            raise DataError(f"{root}: {variant}/{name}, line {line}: not UTF-8; restore the released file") from None
+        hashes[f"{variant}/{name}"] = blob_hash(contents[name])
+    return TaskFiles(root, texts, hashes)
+
+
+def _read_folder(root, variant, wanted):
+    for folder in (os.path.join(root, RELEASE, variant), os.path.join(root, variant), root):
+        found = [name for name in wanted if os.path.isfile(os.path.join(folder, name))]
+        if found:
+            break
+    contents = {}
+    for name in found:
+        with open(os.path.join(folder, name), "rb") as file:
+            contents[name] = file.read()
+    return contents, os.path.basename(os.path.abspath(folder))
+
+
+def _read_archive(root, variant, wanted):
+    contents = {}
+    with tarfile.open(root, "r:*") as archive:
+        for member in archive:
+            folder, name = os.path.split(member.name)
+            if name in wanted and os.path.basename(folder) == variant and member.isfile():
+                contents[name] = archive.extractfile(member).read()
+                if len(contents) == len(wanted):
+                    break
+    return contents
+
+
+@dataclasses.dataclass
+class Stories:
+    """Questions with their facts, as rows of numbers into the tables of a `Babi`.
+
+    Attributes:
+        facts: int32 (questions, mx), numbers of the facts' sentences, the newest first; 0 stands for no fact.
+        question: int32 (questions,), numbers of the questions' sentences.
+        answer: int32 (questions,), numbers of the answers.
+        task: int32 (questions,), 1 to 20.
+    """
+
+    facts: np.ndarray
+    question: np.ndarray
+    answer: np.ndarray
+    task: np.ndarray
+
+    def __len__(self):
+        return len(self.question)
+
+    def take(self, rows):
+        """The stories of the given rows, as `Stories`."""
+        return Stories(self.facts[rows], self.question[rows], self.answer[rows], self.task[rows])
+
+
+@dataclasses.dataclass
+class Babi:
+    """bAbI tasks as arrays.
+
+    Attributes:
+        words: list of str; word number w is words[w - 1], 0 is padding. Time word r, the recency of a fact
+            (1 for the newest), has number len(words) + r.
+        answers: list of str; answer number a is answers[a].
+        sentences: int32 (distinct fact sentences + 1, longest sentence), word numbers; row 0 is empty.
+        questions: int32 (distinct questions, longest question), word numbers.
+        train, test: Stories.
+        files: TaskFiles they were read from.
+    """
+
+    words: list
+    answers: list
+    sentences: np.ndarray
+    questions: np.ndarray
+    train: Stories
+    test: Stories
+    files: TaskFiles
+
+
+def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
+    """Load bAbI tasks, from files to arrays.
+
+    Args:
+        path: str, see `read_tasks`.
+        tasks: iterable of int, 1 to 20.
+        mx: int, the facts of a story that are kept: the newest.
+        words, answers: lists of str, to number words and answers as an earlier run did; by default all words and
+            answers of the tasks' train and test files, in alphabetical order.
+    Returns:
+        Babi.
+    Raises:
+        DataError: as `read_tasks` and `parse_task`; also a word or an answer that is not in the lists given.
+    """
+    files = read_tasks(path, tasks)
+    parsed = {key: parse_task(text, f"{files.source}: {name}") for key, (name, text) in files.texts.items()}
+
+    fact_numbers, question_numbers = {}, {}
+    for task_questions in parsed.values():
+        for item in task_questions:
+            question_numbers.setdefault(item.question, len(question_numbers))
+            for fact in item.facts:
+                fact_numbers.setdefault(fact, len(fact_numbers) + 1)
+    if words is None:
+        words = sorted({word for sentence in (*fact_numbers, *question_numbers) for word in tokenize(sentence)})
+    if answers is None:
+        answers = sorted({item.answer for task_questions in parsed.values() for item in task_questions})
+    word_numbers = {word: number for number, word in enumerate(words, start=1)}
+    answer_numbers = {answer: number for number, answer in enumerate(answers)}
+
+    def unknown(kind, what, sentence):
+        for name, text in files.texts.values():
+            for number, line in enumerate(text.split("\n"), start=1):
+                if sentence in line:
+                    return DataError(f"{files.source}: {name}, line {number}: the {kind} {what!r} is unknown to the "
+                                     "saved weights; use the data and the tasks they were trained with")
+
+    def table(sentences, first_row):
+        rows = [first_row, *map(tokenize, sentences)] if first_row is not None else list(map(tokenize, sentences))
+        numbers = np.zeros((len(rows), max(map(len, rows))), np.int32)
+        for row, tokens in zip(numbers, rows):
+            for column, word in enumerate(tokens):
+                if word not in word_numbers:
+                    raise unknown("word", word, next(s for s in sentences if word in tokenize(s)))
+                row[column] = word_numbers[word]
+        return numbers
+
+    def stories(split):
+        keys = sorted(key for key in parsed if key[1] == split)
+        items = [(item, key[0]) for key in keys for item in parsed[key]]
+        facts = np.zeros((len(items), mx), np.int32)
+        for row, (item, _) in zip(facts, items):
+            newest_first = [fact_numbers[fact] for fact in item.facts[:-mx - 1:-1]]
+            row[:len(newest_first)] = newest_first
+        for item, _ in items:
+            if item.answer not in answer_numbers:
+                raise unknown("answer", item.answer, item.answer)
+        return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
+                       np.array([answer_numbers[item.answer] for item, _ in items], np.int32),
+                       np.array([task for _, task in items], np.int32))
+
+    return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
+                stories("train"), stories("test"), files)
+
+
+def split_validation(stories, seed):
+    """Set a tenth of each task's questions apart for validation, at random by question.
+
+    Args:
+        stories: Stories.
+        seed: int.
+    Returns:
+        training and validation questions, Stories; 9,000 and 1,000 a task in en-10k.
+    """
+    random = np.random.default_rng([seed, 0])
+    held_out = np.zeros(len(stories), bool)
+    for task in np.unique(stories.task):
+        rows = random.permutation(np.flatnonzero(stories.task == task))
+        held_out[rows[:len(rows) // 10]] = True
+    return stories.take(~held_out), stories.take(held_out)
+
+
+class StoryBatch(NamedTuple):
+    """What a model reads: some questions, and the facts of all their stories laid end to end.
+
+    Attributes:
+        question: int32 (batch, longest question), word numbers.
+        sentences: int32 (sentence slots, longest sentence), word numbers of the distinct sentences.
+        sentence_of_fact: int32 (fact slots,), row of `sentences`.
+        time_of_fact: int32 (fact slots,), number of the fact's time word; 0 in unused slots.
+        story_of_fact: int32 (fact slots,), row of `question`; -1 in unused slots.
+    """
+
+    question: np.ndarray
+    sentences: np.ndarray
+    sentence_of_fact: np.ndarray
+    time_of_fact: np.ndarray
+    story_of_fact: np.ndarray
+
+
+def pack_stories(babi, stories, rows, sizes):
+    """Lay the facts of some questions end to end, each distinct sentence once.
+
+    Args:
+        babi: Babi, for its tables.
+        stories: Stories.
+        rows: integers (batch,), rows of `stories`.
+        sizes: list of (fact slots, sentence slots) from small to large; the first that is large enough is taken.
+            A compiled model sees no other shapes.
+    Returns:
+        StoryBatch.
+    """
+    facts = stories.facts[rows]
+    story, column = np.nonzero(facts)
+    distinct, sentence = np.unique(facts[story, column], return_inverse=True)
+    fact_slots, sentence_slots = next(
+        size for size in sizes if size[0] >= len(story) and size[1] >= len(distinct))
+    sentences = np.zeros((sentence_slots, babi.sentences.shape[1]), np.int32)
+    sentences[:len(distinct)] = babi.sentences[distinct]
+    laid = np.zeros((3, fact_slots), np.int32)
+    laid[2] = -1
+    laid[0, :len(story)] = sentence
+    laid[1, :len(story)] = column + (len(babi.words) + 1)
+    laid[2, :len(story)] = story
+    return StoryBatch(babi.questions[stories.question[rows]], sentences, *laid)
+
+
+def slot_sizes(stories, batch_size):
+    """Sizes for `pack_stories`: one for nine batches in ten, one for nearly all others, one for any batch there can be.
+
+    Args:
+        stories: Stories.
+        batch_size: int.
+    Returns:
+        list of (fact slots, sentence slots), as seen in random batches.
+    """
+    random = np.random.default_rng(0)
+    seen = []
+    for _ in range(200):
+        facts = stories.facts[random.integers(len(stories), size=batch_size)]
+        seen.append((np.count_nonzero(facts), len(np.unique(facts))))
+    usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
+    any_batch = np.full(2, batch_size * stories.facts.shape[1])
+    # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
+    return [tuple(int(slots) for slots in np.maximum(16, -(-np.minimum(size, any_batch) // 16) * 16))
+            for size in (usual, largest, any_batch)]

@@ -1,0 +1,397 @@
+"""The modules of Working Memory Networks as Keras layers, on keras.ops alone, for every Keras backend.
+
+Pavez, Allende, Allende-Cid, "Working Memory Networks: Augmenting Memory Networks with a Relational Reasoning Module",
+ACL 2018, arXiv 1805.09354. The modules of the paper's Figure 1 and where they stand here:
+
+    input module            SentenceEncoder: words -> one vector, for facts and for questions
+    short-term storage      ShortTermStorage: facts -> memories m_1 ... m_n
+    attentional controller  AttentionalController: hops of MultiHeadMemoryAttention over the memories
+    working memory buffer   the controller's output o_1 ... o_K, (batch, hops, units)
+    reasoning module        RelationalReasoning: the sum of g over all pairs of the buffer
+
+Facts come in one of two layouts, and give the same result in both. *Padded*: memories (batch, facts, units) with a mask
+(batch, facts). *Laid end to end*: memories (facts of all stories, units) with `story` (facts of all stories,), the row
+of the batch that each fact belongs to; any other number marks a slot to be ignored. The cost of the second follows the
+real facts, not the longest story.
+
+| symbol | shape | meaning |
+|-|-|-|
+| E | (words, embedding) | word embeddings, one matrix for facts, another for questions |
+| m_i | (units,) | memory of fact i |
+| u | (units,) | encoded question |
+| q_k, o_k | (units,) | query and output of hop k |
+| f_t | units -> units//2 -> units | makes a query from u or from the last hop's output, linear, shared by the hops |
+| g | units -> ... | relation of a pair, a multilayer perceptron |
+"""
+import keras
+from keras import ops
+
+
+def hard_sigmoid(x):
+    """clip(0.2 x + 0.5, 0, 1), the gate activation of the paper's framework, Keras 2; that of Keras 3 is x/6 + 0.5."""
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def _positive(**numbers):
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} is a whole number from 1 up, not {number!r}")
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class SentenceEncoder(keras.layers.Layer):
+    """Input module: the last state of a GRU over the embedded words of a sentence.
+
+    With x_t = E[word_t], for t = 1 ... length:
+
+        z = hard_sigmoid(x_t W_z + h U_z + b_z)
+        r = hard_sigmoid(x_t W_r + h U_r + b_r)
+        h' = tanh(x_t W_h + (r * h) U_h + b_h)
+        h <- z * h + (1 - z) * h'
+
+    This is the GRU of Keras 2 (Cho et al. 2014, reset before the product). Words 0 are padding: they leave h as it is,
+    wherever they stand. The products E W are computed once for the vocabulary, not once for each word read.
+
+    Args:
+        vocabulary_size: int, rows of E, number 0 included.
+        embedding_dim: int, columns of E.
+        units: int, size of h.
+
+    Call arguments:
+        words: integers (..., length), word numbers below `vocabulary_size`; the length is static.
+        initial_state: (..., units), the state to go on from; zeros by default. Going on with a sentence's last word
+            from the state of the words before it gives the state of the whole sentence.
+
+    Returns:
+        (..., units), with the mask of those sentences that have a word, (...), where there is at least one such axis.
+
+    Raises:
+        ValueError: a size below 1; words without a static length.
+    """
+
+    def __init__(self, vocabulary_size, embedding_dim, units, **kwargs):
+        super().__init__(**kwargs)
+        _positive(vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, units=units)
+        self.vocabulary_size = vocabulary_size
+        self.embedding_dim = embedding_dim
+        self.units = units
+        self.supports_masking = True
+
+    def build(self, words_shape, initial_state_shape=None):
+        if words_shape[-1] is None:
+            raise ValueError(f"{self.name}: the words' last axis, the sentence length, is static; shape {words_shape}")
+        self.embeddings = self.add_weight(
+            shape=(self.vocabulary_size, self.embedding_dim), initializer="uniform", name="embeddings")
+        self.kernel = self.add_weight(
+            shape=(self.embedding_dim, 3 * self.units), initializer="glorot_normal", name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, 3 * self.units), initializer="orthogonal", name="recurrent_kernel")
+        self.bias = self.add_weight(shape=(3 * self.units,), initializer="zeros", name="bias")
+
+    def call(self, words, initial_state=None):
+        outer_shape = ops.shape(words)[:-1]
+        words = ops.reshape(words, (-1, words.shape[-1]))
+        if initial_state is None:
+            state = ops.zeros((ops.shape(words)[0], self.units), self.compute_dtype)
+        else:
+            state = ops.reshape(initial_state, (-1, self.units))
+        projected = ops.matmul(self.embeddings, self.kernel) + self.bias
+        for t in range(words.shape[1]):
+            word = words[:, t]
+            state = ops.where(ops.expand_dims(word, 1) != 0, self._step(ops.take(projected, word, axis=0), state), state)
+        return ops.reshape(state, (*outer_shape, self.units))
+
+    def _step(self, projected_word, state):
+        gates, units = 2 * self.units, self.units
+        update_reset = hard_sigmoid(
+            projected_word[:, :gates] + ops.matmul(state, self.recurrent_kernel[:, :gates]))
+        update, reset = update_reset[:, :units], update_reset[:, units:]
+        candidate = ops.tanh(
+            projected_word[:, gates:] + ops.matmul(reset * state, self.recurrent_kernel[:, gates:]))
+        return update * state + (1.0 - update) * candidate
+
+    def compute_mask(self, words, previous_mask=None):
+        if len(words.shape) < 2:
+            return None
+        return ops.any(ops.not_equal(words, 0), axis=-1)
+
+    def compute_output_shape(self, words_shape, initial_state_shape=None):
+        return (*words_shape[:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size,
+                "embedding_dim": self.embedding_dim, "units": self.units}
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class ShortTermStorage(keras.layers.Layer):
+    """Short-term storage: memories of facts laid end to end, each distinct sentence encoded once.
+
+        m_i = GRU(E[w_1], ..., E[w_L], E[time_i])
+
+    The last word of a fact is its time word. Facts that share a sentence share the states up to that word, so the
+    sentence is read once and the time word is one more step for each fact.
+
+    Args:
+        encoder: SentenceEncoder of the facts; its vocabulary holds the time words.
+
+    Call arguments:
+        sentences: integers (sentences, length), word numbers, 0 is padding.
+        sentence_of_fact: integers (facts,), the row of each fact's sentence.
+        time_of_fact: integers (facts,), word number of each fact's time word.
+
+    Returns:
+        memories (facts, units).
+    """
+
+    def __init__(self, encoder, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+
+    def call(self, sentences, sentence_of_fact, time_of_fact):
+        encoded = ops.take(self.encoder(sentences), sentence_of_fact, axis=0)
+        return self.encoder(ops.expand_dims(time_of_fact, 1), initial_state=encoded)
+
+    def compute_output_shape(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
+        return (sentence_of_fact_shape[0], self.encoder.units)
+
+    def get_config(self):
+        return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class MultiHeadMemoryAttention(keras.layers.Layer):
+    """One hop over the memories, with several heads.
+
+    For head h = 1 ... heads, and the facts i of the story:
+
+        s_i = tanh(m_i W_h) . q / sqrt(units)
+        a = softmax over i of s
+        o_h = sum over i of a_i m_i
+        o = [o_1; ...; o_heads] W_o
+
+    The memories themselves are not projected, and no kernel has a bias. A story without facts gives o = 0.
+
+    Args:
+        heads: int.
+        units: int, size of a memory, of the query and of the output.
+        kernel_regularizer: Keras regularizer of all W_h and W_o.
+
+    Call arguments:
+        memories: (facts of all stories, units) with `story`, or (batch, facts, units) with `memories_mask`.
+        query: (batch, units).
+        story: integers (facts of all stories,), the row of `query` that each memory belongs to; the slots with any
+            other number are ignored.
+        memories_mask: booleans (batch, facts), which memories are real; by default all. Set by a layer that passes masks.
+
+    Returns:
+        o (batch, units).
+
+    Raises:
+        ValueError: a size below 1; memories (facts, units) without `story`; another last axis than `units`.
+    """
+
+    def __init__(self, heads, units, kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        _positive(heads=heads, units=units)
+        self.heads = heads
+        self.units = units
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, memories_shape, query_shape, story_shape=None):
+        for name, shape in (("memories", memories_shape), ("query", query_shape)):
+            if shape[-1] != self.units:
+                raise ValueError(f"{self.name}: the last axis of {name} is units = {self.units}, not {shape[-1]}")
+        # The heads' (units, units) matrices stand side by side; each starts with glorot_uniform's range of its own size.
+        limit = (6.0 / (2 * self.units)) ** 0.5
+        self.head_kernels = self.add_weight(
+            shape=(self.units, self.heads * self.units), initializer=keras.initializers.RandomUniform(-limit, limit),
+            regularizer=self.kernel_regularizer, name="head_kernels")
+        self.output_kernel = self.add_weight(
+            shape=(self.heads * self.units, self.units), initializer="glorot_normal",
+            regularizer=self.kernel_regularizer, name="output_kernel")
+
+    def call(self, memories, query, story=None, memories_mask=None):
+        batch = ops.shape(query)[0]
+        if len(memories.shape) == 3:
+            memories, story = lay_end_to_end(memories, memories_mask)
+        elif story is None:
+            raise ValueError(f"{self.name}: memories of shape (facts, units) need story, the row each belongs to")
+        # One more row than stories takes whatever belongs to none; it is cut off at the end.
+        story = ops.where((story >= 0) & (story < batch), story, batch)
+        query = ops.pad(query, ((0, 1), (0, 0)))
+        keys = ops.tanh(ops.reshape(ops.matmul(memories, self.head_kernels), (-1, self.heads, self.units)))
+        scores = ops.sum(keys * ops.expand_dims(ops.take(query, story, axis=0), 1), axis=-1) / self.units**0.5
+        # The softmax does not depend on what is subtracted from the scores, so no gradient flows through it.
+        highest = ops.stop_gradient(ops.segment_max(ops.stop_gradient(scores), story, batch + 1))
+        weights = ops.exp(scores - ops.take(highest, story, axis=0))
+        total = ops.segment_sum(weights, story, batch + 1)[:-1]
+        weighted = ops.expand_dims(weights, 2) * ops.expand_dims(memories, 1)
+        attended = ops.segment_sum(weighted, story, batch + 1)[:-1]
+        attended = attended / ops.expand_dims(ops.where(total > 0, total, 1.0), 2)
+        return ops.matmul(ops.reshape(attended, (-1, self.heads * self.units)), self.output_kernel)
+
+    def compute_mask(self, memories, previous_mask=None):
+        return None
+
+    def compute_output_shape(self, memories_shape, query_shape, story_shape=None):
+        return query_shape
+
+    def get_config(self):
+        return {**super().get_config(), "heads": self.heads, "units": self.units,
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+
+
+def lay_end_to_end(memories, mask=None):
+    """Turn padded memories into memories laid end to end.
+
+    Args:
+        memories: (batch, facts, units).
+        mask: booleans (batch, facts), which are real; by default all.
+    Returns:
+        memories (batch * facts, units) and story (batch * facts,), -1 where masked.
+    """
+    batch, facts = ops.shape(memories)[:2]
+    story = ops.broadcast_to(ops.expand_dims(ops.arange(batch, dtype="int32"), 1), (batch, facts))
+    if mask is not None:
+        story = ops.where(mask, story, -1)
+    return ops.reshape(memories, (-1, memories.shape[-1])), ops.reshape(story, (-1,))
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class AttentionalController(keras.layers.Layer):
+    """Attentional controller: hops of multi-head attention; its outputs are the working memory buffer.
+
+        q_1 = f_t(u),  o_k = attention_k(memories, q_k),  q_{k+1} = f_t(o_k)
+
+    f_t(x) = (x W_1 + b_1) W_2 + b_2 with units//2 features between, linear, shared by all hops. Each hop has its own
+    MultiHeadMemoryAttention.
+
+    Args:
+        hops, heads, units: int.
+        kernel_regularizer: Keras regularizer of all kernels.
+
+    Call arguments:
+        memories, story, memories_mask: as in MultiHeadMemoryAttention.
+        question: u, (batch, units).
+
+    Returns:
+        working memory buffer (batch, hops, units).
+
+    Raises:
+        ValueError: a size below 1, or what MultiHeadMemoryAttention raises.
+    """
+
+    def __init__(self, hops, heads, units, kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        _positive(hops=hops, heads=heads, units=units)
+        self.hops = hops
+        self.heads = heads
+        self.units = units
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.transition = [
+            keras.layers.Dense(size, kernel_initializer="glorot_normal", kernel_regularizer=self.kernel_regularizer,
+                               name=f"transition_{i}")
+            for i, size in enumerate((max(1, units // 2), units), start=1)]
+        self.attention = [
+            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, name=f"hop_{k + 1}") for k in range(hops)]
+
+    def build(self, memories_shape, question_shape, story_shape=None):
+        self.transition[0].build((None, self.units))
+        self.transition[1].build((None, max(1, self.units // 2)))
+        for attention in self.attention:
+            attention.build(memories_shape, (None, self.units))
+
+    def call(self, memories, question, story=None, memories_mask=None):
+        output, buffer = question, []
+        for attention in self.attention:
+            query = self.transition[1](self.transition[0](output))
+            output = attention(memories, query, story=story, memories_mask=memories_mask)
+            buffer.append(output)
+        return ops.stack(buffer, axis=1)
+
+    def compute_mask(self, memories, previous_mask=None):
+        return None
+
+    def compute_output_shape(self, memories_shape, question_shape, story_shape=None):
+        return (question_shape[0], self.hops, self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "hops": self.hops, "heads": self.heads, "units": self.units,
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class RelationalReasoning(keras.layers.Layer):
+    """Reasoning module: the sum of g over all ordered pairs of objects, each pair with a condition.
+
+        r = sum over i, j of g([o_i; o_j; u]),   g(x) = relu(... relu(x W_1 + b_1) ... W_L + b_L)
+
+    A Relation Network (Santoro et al. 2017, arXiv 1706.01427) on the working memory buffer. W_1 is split into a part
+    for o_i, one for o_j and one for u: the first layer costs one product for each object and an addition for each pair.
+
+    Args:
+        units: sequence of int, the layers of g.
+        kernel_regularizer: Keras regularizer of all kernels.
+
+    Call arguments:
+        objects: (batch, objects, features).
+        condition: u, (batch, condition features).
+        objects_mask: booleans (batch, objects), which objects are real; by default all. A pair counts when both are.
+
+    Returns:
+        r (batch, units[-1]).
+
+    Raises:
+        ValueError: no layer, or a size below 1.
+    """
+
+    def __init__(self, units=(128, 128, 128), kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        units = tuple(units)
+        _positive(layers=len(units), **{f"units[{i}]": size for i, size in enumerate(units)})
+        self.units = units
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.deeper = [
+            keras.layers.Dense(size, activation="relu", kernel_initializer="glorot_normal",
+                               kernel_regularizer=self.kernel_regularizer, name=f"g_{i}")
+            for i, size in enumerate(units[1:], start=2)]
+
+    def build(self, objects_shape, condition_shape):
+        self.kernel = self.add_weight(
+            shape=(2 * objects_shape[-1] + condition_shape[-1], self.units[0]), initializer="glorot_normal",
+            regularizer=self.kernel_regularizer, name="g_1_kernel")
+        self.bias = self.add_weight(shape=(self.units[0],), initializer="zeros", name="g_1_bias")
+        for dense, features in zip(self.deeper, self.units):
+            dense.build((None, features))
+
+    def call(self, objects, condition, objects_mask=None):
+        features = objects.shape[-1]
+        first = ops.matmul(objects, self.kernel[:features])
+        second = ops.matmul(objects, self.kernel[features:2 * features])
+        shared = ops.matmul(condition, self.kernel[2 * features:]) + self.bias
+        first = first + ops.expand_dims(shared, 1)
+        pairs = ops.relu(ops.expand_dims(first, 2) + ops.expand_dims(second, 1))
+        number = ops.shape(objects)[1] ** 2
+        pairs = ops.reshape(pairs, (-1, self.units[0]))
+        for dense in self.deeper:
+            pairs = dense(pairs)
+        pairs = ops.reshape(pairs, (-1, number, self.units[-1]))
+        if objects_mask is not None:
+            real = ops.expand_dims(objects_mask, 2) & ops.expand_dims(objects_mask, 1)
+            pairs = ops.where(ops.reshape(real, (-1, number, 1)), pairs, 0.0)
+        return ops.sum(pairs, axis=1)
+
+    def compute_mask(self, objects, previous_mask=None):
+        return None
+
+    def compute_output_shape(self, objects_shape, condition_shape):
+        return (objects_shape[0], self.units[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units,
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}

@@ -1,0 +1,20 @@
+"""Where the tests find the project and the real data."""
+import os
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+import training  # noqa: E402,F401  before any test imports keras: it keeps TensorFlow quiet
+
+REAL_BABI = os.environ.get("BABI_DATA", os.path.join(ROOT, "..", "shared", "babi", "tasks_1-20_v1-2.tar.gz"))
+
+
+@pytest.fixture(scope="session")
+def real_babi():
+    """Path of the real bAbI data; a test that needs it skips where it is not."""
+    if not os.path.exists(REAL_BABI):
+        pytest.skip("the real bAbI data is not here; BABI_DATA=PATH names it")
+    return REAL_BABI

@@ -1,0 +1,56 @@
+"""The equations of the layers in plain numpy, one story and one fact at a time, for the tests to compare with."""
+import numpy as np
+
+
+def hard_sigmoid(x):
+    return np.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def gru(words, embeddings, kernel, recurrent_kernel, bias):
+    """Last state of the GRU of Keras 2 over the words that are not 0; words (length,)."""
+    units = recurrent_kernel.shape[0]
+    w_z, w_r, w_h = np.split(kernel, 3, axis=1)
+    u_z, u_r, u_h = np.split(recurrent_kernel, 3, axis=1)
+    b_z, b_r, b_h = np.split(bias, 3)
+    h = np.zeros(units)
+    for word in words:
+        if word != 0:
+            x = embeddings[word]
+            z = hard_sigmoid(x @ w_z + h @ u_z + b_z)
+            r = hard_sigmoid(x @ w_r + h @ u_r + b_r)
+            h = z * h + (1 - z) * np.tanh(x @ w_h + (r * h) @ u_h + b_h)
+    return h
+
+
+def hop(memories, query, head_kernels, output_kernel):
+    """Multi-head attention over the memories (facts, units) of one story; head_kernels (units, heads * units)."""
+    units = len(query)
+    outputs = []
+    for first in range(0, head_kernels.shape[1], units):
+        kernel = head_kernels[:, first:first + units]
+        scores = [np.tanh(memory @ kernel) @ query / np.sqrt(units) for memory in memories]
+        weights = np.exp(scores) / np.sum(np.exp(scores))
+        outputs.append(sum(weight * memory for weight, memory in zip(weights, memories)))
+    return np.concatenate(outputs) @ output_kernel
+
+
+def controller(memories, question, transition, hops):
+    """Working memory buffer (hops, units) of one story; transition (W_1, b_1, W_2, b_2), hops [(W_h, W_o), ...]."""
+    w_1, b_1, w_2, b_2 = transition
+    output, buffer = question, []
+    for head_kernels, output_kernel in hops:
+        output = hop(memories, (output @ w_1 + b_1) @ w_2 + b_2, head_kernels, output_kernel)
+        buffer.append(output)
+    return np.stack(buffer)
+
+
+def relations(objects, condition, g):
+    """Sum of g over all ordered pairs of objects (objects, features); g [(W, b), ...]."""
+    total = 0.0
+    for first in objects:
+        for second in objects:
+            x = np.concatenate([first, second, condition])
+            for kernel, bias in g:
+                x = np.maximum(x @ kernel + bias, 0.0)
+            total = total + x
+    return total

@@ -1,0 +1,287 @@
+"""Each layer against its equation in numpy, with masks, and through saving and loading. Runs on every backend."""
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import equations
+import layers
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(7)
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)
+
+
+def arrays(layer):
+    return [ops.convert_to_numpy(weight).astype(np.float64) for weight in layer.weights]
+
+
+def enlarge(layer, random):
+    """Give every weight a value of ordinary size, biases and embeddings too, so that each has a say."""
+    for weight in layer.weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.5))
+
+
+def through_config(layer):
+    """The layer made anew from its configuration in JSON."""
+    return keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+
+
+# Sentence encoder and short-term storage
+
+
+def padded_words(random, sentences=6, length=5, vocabulary=9):
+    words = random.integers(1, vocabulary, (sentences, length)).astype("int32")
+    for row, real in enumerate(random.integers(1, length + 1, sentences)):
+        words[row, real:] = 0
+    return words
+
+
+def test_sentence_encoder_is_the_gru_of_its_equation(random):
+    encoder, words = layers.SentenceEncoder(9, 4, 3), padded_words(random)
+    encoder(words)
+    enlarge(encoder, random)
+    expected = [equations.gru(sentence, *arrays(encoder)) for sentence in words]
+    np.testing.assert_allclose(encoder(words), expected, **TOLERANCE)
+
+
+def test_sentence_encoder_reads_any_leading_axes(random):
+    encoder, words = layers.SentenceEncoder(9, 4, 3), padded_words(random)
+    flat = ops.convert_to_numpy(encoder(words))
+    np.testing.assert_allclose(encoder(words.reshape(2, 3, 5)), flat.reshape(2, 3, 3), **TOLERANCE)
+    np.testing.assert_allclose(encoder(words[0]), flat[0], **TOLERANCE)
+
+
+def test_padding_words_have_no_influence_wherever_they_stand(random):
+    encoder, words = layers.SentenceEncoder(9, 4, 3), padded_words(random)
+    state = ops.convert_to_numpy(encoder(words))
+    in_front = np.stack([np.concatenate([row[row == 0], row[row != 0]]) for row in words])
+    spread = np.zeros((len(words), 11), "int32")
+    spread[:, 1::2] = words
+    np.testing.assert_array_equal(encoder(in_front), state)
+    np.testing.assert_array_equal(encoder(spread), state)
+
+
+def test_sentence_encoder_goes_on_from_a_state(random):
+    encoder, words = layers.SentenceEncoder(9, 4, 3), random.integers(1, 9, (6, 5)).astype("int32")
+    begun = encoder(words[:, :3])
+    np.testing.assert_allclose(encoder(words[:, 3:], initial_state=begun), encoder(words), **TOLERANCE)
+
+
+def test_sentence_encoder_masks_sentences_without_words(random):
+    words = padded_words(random).reshape(2, 3, 5)
+    words[1, 2] = 0
+    mask = layers.SentenceEncoder(9, 4, 3).compute_mask(words)
+    np.testing.assert_array_equal(mask, [[True] * 3, [True, True, False]])
+
+
+def test_short_term_storage_is_the_gru_over_sentence_and_time_word(random):
+    encoder = layers.SentenceEncoder(12, 4, 3)
+    sentences = padded_words(random)
+    of_fact, time = np.array([2, 0, 2, 5, 1], "int32"), np.array([9, 10, 11, 9, 10], "int32")
+    storage = layers.ShortTermStorage(encoder)
+    storage(sentences, of_fact, time)
+    enlarge(encoder, random)
+    expected = [equations.gru([*sentences[row], word], *arrays(encoder)) for row, word in zip(of_fact, time)]
+    np.testing.assert_allclose(storage(sentences, of_fact, time), expected, **TOLERANCE)
+
+
+# Attention
+
+
+def attention_and_stories(random, layer, units=4, lengths=(3, 1, 5)):
+    """A layer with weights of ordinary size, queries, and the memories of each story."""
+    memories = [random.normal(size=(length, units)).astype("float32") for length in lengths]
+    query = random.normal(size=(len(lengths), units)).astype("float32")
+    layer(np.concatenate(memories), query, story=np.repeat(np.arange(len(lengths)), lengths).astype("int32"))
+    enlarge(layer, random)
+    return query, memories
+
+
+def pad(memories, slots):
+    padded = np.zeros((len(memories), slots, memories[0].shape[1]), "float32")
+    mask = np.zeros((len(memories), slots), bool)
+    for row, story in enumerate(memories):
+        padded[row, :len(story)], mask[row, :len(story)] = story, True
+    return padded, mask
+
+
+def test_attention_is_its_equation_in_both_layouts(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    expected = [equations.hop(story, q, *arrays(attention)) for story, q in zip(memories, query)]
+    story = np.repeat(np.arange(3), [len(m) for m in memories]).astype("int32")
+    np.testing.assert_allclose(attention(np.concatenate(memories), query, story=story), expected, **TOLERANCE)
+    padded, mask = pad(memories, 6)
+    np.testing.assert_allclose(attention(padded, query, memories_mask=mask), expected, **TOLERANCE)
+
+
+def test_masked_facts_have_no_influence_whatever_stands_there(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    padded, mask = pad(memories, 8)
+    output = ops.convert_to_numpy(attention(padded, query, memories_mask=mask))
+    filled = np.where(mask[:, :, None], padded, 1e3 * random.normal(size=padded.shape)).astype("float32")
+    np.testing.assert_array_equal(attention(filled, query, memories_mask=mask), output)
+    np.testing.assert_array_equal(attention(padded[:, ::-1], query, memories_mask=mask[:, ::-1]).shape, output.shape)
+    np.testing.assert_allclose(attention(padded[:, ::-1], query, memories_mask=mask[:, ::-1]), output, **TOLERANCE)
+    more, more_mask = pad(memories, 20)
+    np.testing.assert_allclose(attention(more, query, memories_mask=more_mask), output, **TOLERANCE)
+
+
+def test_slots_of_no_story_are_ignored(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    story = np.repeat(np.arange(3), [len(m) for m in memories]).astype("int32")
+    output = attention(np.concatenate(memories), query, story=story)
+    junk = 1e3 * random.normal(size=(4, 4)).astype("float32")
+    laid = np.concatenate([junk[:2], *memories, junk[2:]])
+    np.testing.assert_allclose(
+        attention(laid, query, story=np.array([-1, 3, *story, 99, -5], "int32")), output, **TOLERANCE)
+
+
+def test_attention_without_facts_is_zero_and_finite(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    padded, mask = pad(memories, 5)
+    mask[1] = False
+    np.testing.assert_array_equal(ops.convert_to_numpy(attention(padded, query, memories_mask=mask))[1], np.zeros(4))
+
+
+def test_attention_stays_finite_for_large_scores(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    padded, mask = pad(memories, 5)
+    assert np.isfinite(ops.convert_to_numpy(attention(padded, 1e4 * query, memories_mask=mask))).all()
+
+
+def test_encoder_masks_reach_the_attention(random):
+    facts = padded_words(random, sentences=8).reshape(2, 4, 5)
+    facts[1, 2:] = 0
+    encoder, attention = layers.SentenceEncoder(9, 6, 4), layers.MultiHeadMemoryAttention(3, 4)
+    query = random.normal(size=(2, 4)).astype("float32")
+    output = ops.convert_to_numpy(attention(encoder(facts), query))
+    shorter = ops.convert_to_numpy(attention(encoder(facts[1:, :2]), query[1:]))
+    np.testing.assert_allclose(output[1:], shorter, **TOLERANCE)
+
+
+def test_controller_fills_the_working_memory_buffer(random):
+    controller = layers.AttentionalController(2, 3, 4)
+    query, memories = attention_and_stories(random, controller)
+    transition = [value for dense in controller.transition for value in arrays(dense)]
+    hops = [arrays(attention) for attention in controller.attention]
+    expected = [equations.controller(story, q, transition, hops) for story, q in zip(memories, query)]
+    padded, mask = pad(memories, 6)
+    np.testing.assert_allclose(controller(padded, query, memories_mask=mask), expected, **TOLERANCE)
+    story = np.repeat(np.arange(3), [len(m) for m in memories]).astype("int32")
+    np.testing.assert_allclose(controller(np.concatenate(memories), query, story=story), expected, **TOLERANCE)
+
+
+# Reasoning
+
+
+def reasoning_and_objects(random, number=4):
+    reasoning = layers.RelationalReasoning([6, 5, 7])
+    objects = random.normal(size=(3, number, 4)).astype("float32")
+    condition = random.normal(size=(3, 2)).astype("float32")
+    reasoning(objects, condition)
+    enlarge(reasoning, random)
+    by_name = {weight.path.split("/", maxsplit=1)[1]: ops.convert_to_numpy(weight) for weight in reasoning.weights}
+    g = [(by_name["g_1_kernel"], by_name["g_1_bias"])] + [
+        (by_name[f"g_{i}/kernel"], by_name[f"g_{i}/bias"]) for i in (2, 3)]
+    return reasoning, objects, condition, g
+
+
+def test_reasoning_is_the_sum_of_g_over_all_pairs(random):
+    reasoning, objects, condition, g = reasoning_and_objects(random)
+    expected = [equations.relations(o, u, g) for o, u in zip(objects, condition)]
+    np.testing.assert_allclose(reasoning(objects, condition), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_reasoning_leaves_masked_objects_out(random):
+    reasoning, objects, condition, g = reasoning_and_objects(random)
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]], bool)
+    expected = [equations.relations(o[m], u, g) + np.zeros(7) for o, u, m in zip(objects, condition, mask)]
+    output = ops.convert_to_numpy(reasoning(objects, condition, objects_mask=mask))
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-4)
+    filled = np.where(mask[:, :, None], objects, 50.0).astype("float32")
+    np.testing.assert_array_equal(reasoning(filled, condition, objects_mask=mask), output)
+
+
+# Configuration, gradients, bad arguments
+
+
+def all_layers():
+    l2 = keras.regularizers.L2(1e-3)
+    words, vector = (lambda: keras.Input((5,), dtype="int32")), (lambda: keras.Input((4,)))
+    number = (lambda: keras.Input((), dtype="int32"))
+    memories = (lambda: keras.Input((6, 4)))
+    encoder = layers.SentenceEncoder(9, 3, 4)
+    return {
+        "encoder": (layers.SentenceEncoder(9, 3, 4), [words]),
+        "storage": (layers.ShortTermStorage(encoder), [words, number, number]),
+        "attention": (layers.MultiHeadMemoryAttention(3, 4, l2), [memories, vector]),
+        "controller": (layers.AttentionalController(2, 3, 4, l2), [memories, vector]),
+        "reasoning": (layers.RelationalReasoning([6, 5], l2), [memories, vector]),
+    }
+
+
+@pytest.mark.parametrize("name", ["encoder", "storage", "attention", "controller", "reasoning"])
+def test_layers_survive_saving_and_loading(name, tmp_path, random):
+    layer, makers = all_layers()[name]
+    inputs = [make() for make in makers]
+    model = keras.Model(inputs, layer(*inputs))
+    enlarge(layer, random)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    batch = [random.integers(0, 4, (4, *i.shape[1:])).astype("int32") if i.dtype == "int32"
+             else random.normal(size=(4, *i.shape[1:])).astype("float32") for i in inputs]
+    np.testing.assert_array_equal(loaded(batch), model(batch))
+    assert [loss.shape for loss in loaded.losses] == [loss.shape for loss in model.losses]
+    assert through_config(layer).get_config() == layer.get_config()
+
+
+def test_l2_is_on_the_kernels_of_attention_and_reasoning_alone():
+    for name, kernels in {"encoder": 0, "attention": 2, "controller": 2 + 2 * 2, "reasoning": 2}.items():
+        layer, makers = all_layers()[name]
+        layer(*[make() for make in makers])
+        assert len(layer.losses) == kernels
+
+
+def test_initial_values_have_the_scale_of_the_paper():
+    attention = layers.MultiHeadMemoryAttention(8, 30)
+    attention.build((None, 30), (None, 30))
+    head_kernels = ops.convert_to_numpy(attention.head_kernels)
+    limit = np.sqrt(6 / 60)  # glorot_uniform of a 30 x 30 matrix
+    assert 0.98 * limit < np.abs(head_kernels).max() <= limit
+    np.testing.assert_allclose(ops.convert_to_numpy(attention.output_kernel).std(), np.sqrt(2 / 270), rtol=0.1)
+    encoder = layers.SentenceEncoder(50, 30, 30)
+    encoder.build((None, 5))
+    recurrent = ops.convert_to_numpy(encoder.recurrent_kernel)
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(30), atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: layers.SentenceEncoder(0, 3, 4), lambda: layers.SentenceEncoder(9, 3, -1),
+    lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
+    lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0])])
+def test_sizes_below_one_are_refused(make):
+    with pytest.raises(ValueError, match="whole number from 1 up"):
+        make()
+
+
+def test_wrong_shapes_are_refused_with_the_offending_value():
+    with pytest.raises(ValueError, match="units = 4, not 5"):
+        layers.MultiHeadMemoryAttention(3, 4)(np.zeros((2, 6, 5), "float32"), np.zeros((2, 4), "float32"))
+    with pytest.raises(ValueError, match="need story"):
+        layers.MultiHeadMemoryAttention(3, 4)(np.zeros((6, 4), "float32"), np.zeros((2, 4), "float32"))
+    with pytest.raises(ValueError, match="static"):
+        layers.SentenceEncoder(9, 3, 4)(keras.Input((None,), dtype="int32"))

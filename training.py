@@ -1,0 +1,525 @@
+"""What the training scripts share: arguments, errors, batches, the state of a run, its record and its report."""
+import argparse
+import importlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+
+import h5py
+import numpy as np
+
+import data_utils
+from data_utils import DataError
+
+
+def _import_quietly(module):
+    """Import a module whose libraries write notes to standard error before any setting can stop them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            return importlib.import_module(module)
+        except BaseException:
+            notes.seek(0)
+            os.write(standard_error, notes.read())
+            raise
+        finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+
+
+keras = _import_quietly("keras")
+
+FAILED = 5.0  # per cent of wrong answers above which a bAbI task counts as failed
+
+
+# Arguments and errors
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors in one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the arguments\n")
+
+
+def positive_int(text):
+    """A whole number from 1 up, for argparse."""
+    number = natural_number(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def natural_number(text):
+    """A whole number from 0 up, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def positive_float(text):
+    """A finite number above 0, for argparse."""
+    number = natural_float(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def natural_float(text):
+    """A finite number from 0 up, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 up")
+    return number
+
+
+def task_list(text):
+    """Tasks such as 1,2,16-19, for argparse: a sorted list of int."""
+    tasks = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()) or not 1 <= int(first) <= int(last or first) <= 20:
+            raise argparse.ArgumentTypeError(f"{part!r} is not a task from 1 to 20, nor a range of them")
+        tasks.update(range(int(first), int(last or first) + 1))
+    return sorted(tasks)
+
+
+def add_run_options(parser, epochs, batch_size):
+    """Add the options of every training script."""
+    add = parser.add_argument
+    add("--models", metavar="DIR", default="models", help="where weights, log and record are saved (default %(default)s)")
+    add("--epochs", type=positive_int, metavar="N", help=f"passes over the training data (default {epochs})")
+    add("--steps-per-epoch", type=positive_int, metavar="N",
+        help="shorten an epoch to N batches, for trying things (default: all)")
+    add("--batch-size", type=positive_int, metavar="N", default=batch_size,
+        help="questions in a training batch (default %(default)s)")
+    add("--clip-norm", type=positive_float, metavar="X", default=40.0,
+        help="the gradient's global norm is clipped at X (default %(default)g)")
+    add("--schedule", choices=("constant", "cosine"), default="constant",
+        help="course of the learning rate; cosine falls to zero over all epochs (default %(default)s)")
+    add("--warmup-steps", type=natural_number, metavar="N", default=0,
+        help="batches over which a cosine schedule first rises from zero (default %(default)s)")
+    add("--tensorboard", metavar="DIR", help="also log there for TensorBoard (default: no)")
+    add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
+    add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name")
+
+
+def run_script(main):
+    """Run a script's `main()`; bad input and an interruption end with one line on standard error.
+
+    The exit status is 2 for input that cannot be used, 130 after Ctrl-C.
+    """
+    try:
+        main()
+    except DataError as error:
+        sys.exit(_one_line(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_one_line(f"{where}{error.strerror or error}; nothing saved before is lost"))
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last finished epoch", file=sys.stderr)
+        sys.exit(130)
+
+
+def _one_line(error):
+    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+# Batches
+
+
+class StoryBatches(keras.utils.PyDataset):
+    """Batches of bAbI questions: inputs a `data_utils.StoryBatch`, targets the numbers of the answers.
+
+    The order is a permutation drawn from (`order_seed`, epoch), so an epoch has the same batches whatever ran before it.
+
+    Args:
+        babi: data_utils.Babi.
+        stories: data_utils.Stories.
+        batch_size: int.
+        order_seed: list of int.
+        steps: int, batches in an epoch; by default all.
+    """
+
+    def __init__(self, babi, stories, batch_size, order_seed, steps=None):
+        # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, up
+        # to a minute. JAX is faster without a second thread.
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
+        self.babi, self.stories, self.batch_size, self.order_seed = babi, stories, batch_size, order_seed
+        self.sizes = data_utils.slot_sizes(stories, batch_size)
+        self.steps = min(steps or sys.maxsize, -(-len(stories) // batch_size))
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        """Draw the order of an epoch, counted from 0."""
+        self.order = np.random.default_rng([*self.order_seed, epoch]).permutation(len(self.stories))
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size:(index + 1) * self.batch_size]
+        return data_utils.pack_stories(self.babi, self.stories, rows, self.sizes), self.stories.answer[rows]
+
+
+def predict(model, babi, stories, batch_size=250):
+    """The model's outputs for all stories, in their order, (questions, answers)."""
+    # In random order: batches of one task after the other would differ in size from task to task.
+    batches = StoryBatches(babi, stories, batch_size, [0])
+    outputs = np.empty((len(stories), len(babi.answers)), np.float32)
+    outputs[batches.order] = model.predict(batches, verbose=0)
+    return outputs
+
+
+class BatchCrossentropy(keras.losses.Loss):
+    """Cross-entropy of logits summed over a training batch: its mean, times the size of a training batch.
+
+    So the losses of batches of other sizes, such as those of validation, are on the same scale.
+
+    Args:
+        batch_size: int, questions in a training batch.
+    """
+
+    def __init__(self, batch_size, name="batch_crossentropy"):
+        super().__init__(name=name)
+        self.batch_size = batch_size
+
+    def call(self, y_true, y_pred):
+        return self.batch_size * keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+
+# The state of a run
+
+
+def write_whole(path, write):
+    """Write a file whole or not at all: `write(temporary path)`, then the temporary file takes the name `path`."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written ({error.strerror or error}); free some space or "
+                      "give --models another folder", path) from None
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def _write_text(text):
+    def write(path):
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+    return write
+
+
+def _weights_only(model):
+    """The same layers without the optimizer, whose moments would treble the file."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def save_weights(model, path):
+    """Write the weights of a functional model, whole or not at all."""
+    write_whole(path, lambda temporary: _weights_only(model).save_weights(temporary))
+
+
+def load_weights(model, path):
+    """Load what `save_weights` wrote. Raises DataError where the file is missing, damaged or of another model."""
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file; train that run first, or give its folder with --models")
+    try:
+        _weights_only(model).load_weights(path)
+    except (OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise DataError(f"{path}: the weights do not fit these arguments, or the file is damaged ({reason}); "
+                        "give the arguments they were trained with, or train again with --fresh") from None
+
+
+class Run:
+    """The files of one run in the models folder, and how far it got.
+
+    NAME.weights.h5 holds the weights of the best epoch so far, NAME.csv the log, NAME.json the record, and
+    NAME.state.h5 everything that the next epoch needs: weights, optimizer and log. The state is written last, so after
+    an interruption at any moment the run goes on from the last state and writes the others anew.
+
+    Args:
+        models: str, the folder; it is made.
+        name: str.
+        settings: dict of JSON values that the course of the training depends on; a state with others is refused.
+    """
+
+    COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+               "stories_per_second")
+
+    def __init__(self, models, name, settings):
+        self.models, self.name = models, name
+        self.settings = json.loads(json.dumps(settings))
+        self.rows = []
+
+    def path(self, kind):
+        """Path of the run's file of a kind: "weights.h5", "csv", "json" or "state.h5"."""
+        return os.path.join(self.models, f"{self.name}.{kind}")
+
+    def best(self):
+        """The row of the epoch with the highest validation accuracy, the first of equals; None before the first."""
+        return max(self.rows, key=lambda row: row["val_accuracy"], default=None)
+
+    def check_writable(self):
+        """Make the models folder and try it. Raises OSError."""
+        os.makedirs(self.models, exist_ok=True)
+        trial = os.path.join(self.models, f".{self.name}.trial")
+        write_whole(trial, _write_text("."))
+        os.remove(trial)
+
+    def restore(self, model):
+        """Bring a compiled model to the last saved state, if there is one.
+
+        Raises:
+            DataError: a state that cannot be read, or that belongs to other settings.
+        """
+        path = self.path("state.h5")
+        if not os.path.exists(path):
+            if os.path.exists(self.path("weights.h5")):
+                raise DataError(f"{self.path('weights.h5')}: weights without the state to go on from; --evaluate uses "
+                                "them, --fresh replaces them, --models DIR trains elsewhere")
+            return
+        try:
+            with h5py.File(path) as file:
+                settings, rows = (json.loads(file.attrs[key]) for key in ("settings", "rows"))
+                values = [file[f"variables/{i}"][()] for i in range(len(file["variables"]))]
+        except (OSError, KeyError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); --fresh starts over") from None
+        self._check_settings(settings, path)
+        variables = self._variables(model)
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            raise DataError(f"{path}: does not fit the model of these arguments; --fresh starts over")
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+        self.rows = rows
+
+    def _check_settings(self, saved, path):
+        for key in sorted({*saved, *self.settings}):
+            before, now = saved.get(key), self.settings.get(key)
+            # More epochs of a constant rate only go further on the same course.
+            if before != now and not (key == "epochs" and self.settings.get("schedule") == "constant"):
+                raise DataError(f"{path}: that run had {key} {_shorten(before)}, not {_shorten(now)}; give the same, "
+                                "--fresh to discard that run, or --models DIR to train elsewhere")
+
+    @staticmethod
+    def _variables(model):
+        return [*model.variables, *model.optimizer.variables]
+
+    def save(self, model, record):
+        """Save an epoch: the best weights if it is the best, the log, the record, and last the state."""
+        if self.best() is self.rows[-1]:
+            save_weights(model, self.path("weights.h5"))
+        lines = [",".join(self.COLUMNS)] + [",".join(str(row[column]) for column in self.COLUMNS) for row in self.rows]
+        write_whole(self.path("csv"), _write_text("\n".join(lines) + "\n"))
+        self.save_record(record)
+
+        def write_state(path):
+            with h5py.File(path, "w") as file:
+                file.attrs["settings"], file.attrs["rows"] = json.dumps(self.settings), json.dumps(self.rows)
+                for i, variable in enumerate(self._variables(model)):
+                    file[f"variables/{i}"] = keras.ops.convert_to_numpy(variable)
+
+        write_whole(self.path("state.h5"), write_state)
+
+    def save_record(self, record):
+        """Write the record, a dict of JSON values, with what the log says of the run."""
+        best = self.best()
+        record = {**record, "epochs_done": len(self.rows), "best_epoch": best["epoch"],
+                  "best_val_accuracy": best["val_accuracy"],
+                  "seconds": round(sum(row["seconds"] for row in self.rows), 1)}
+        write_whole(self.path("json"), _write_text(json.dumps(record, indent=1) + "\n"))
+
+    def discard(self):
+        """Forget the state of an earlier run; its weights, log and record are replaced by the first epoch's."""
+        if os.path.exists(self.path("state.h5")):
+            os.remove(self.path("state.h5"))
+
+
+class Epochs(keras.callbacks.Callback):
+    """Around each epoch: its order of batches, its row in the log, what is saved, a line for the reader."""
+
+    def __init__(self, run, record, batches, epochs):
+        super().__init__()
+        self.run, self.record, self.batches, self.epochs = run, record, batches, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.set_epoch(epoch)
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise DataError(f"the loss is {logs['loss']} in epoch {len(self.run.rows) + 1}, before batch {batch + 2}; "
+                            f"what was saved until epoch {len(self.run.rows)} stays; try a lower learning rate")
+        self.trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        stories = min(self.batches.steps * self.batches.batch_size, len(self.batches.stories))
+        seconds = time.perf_counter() - self.started
+        row = {"epoch": epoch + 1, **{key: round(float(logs[key]), 6) for key in Run.COLUMNS[1:5]},
+               "learning_rate": float(f"{float(self.model.optimizer.learning_rate):.6g}"),
+               "seconds": round(seconds, 2),
+               "stories_per_second": round(stories / (self.trained - self.started), 1)}
+        self.run.rows.append(row)
+        self.run.save(self.model, self.record)
+        best = self.run.best()
+        left = (self.epochs - epoch - 1) * seconds
+        print(f"epoch {epoch + 1}/{self.epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.4f}, "
+              f"validation {row['val_accuracy']:.4f} (best {best['val_accuracy']:.4f} in epoch {best['epoch']}), "
+              f"{seconds:.0f} s, {row['stories_per_second']:.0f} stories/s, {_duration(left)} left", flush=True)
+
+
+def _duration(seconds):
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def learning_rate(args, rate, steps_per_epoch, halving_epochs=None):
+    """The learning rate or its Keras schedule, from the run options.
+
+    Args:
+        args: parsed arguments of `add_run_options`.
+        rate: float, the rate at the start, or at the end of the warm-up.
+        steps_per_epoch: int.
+        halving_epochs: int, halve a constant rate every so many epochs.
+    Raises:
+        DataError: options that do not go together.
+    """
+    schedules = keras.optimizers.schedules
+    if args.schedule == "constant":
+        if args.warmup_steps:
+            raise DataError("--warmup-steps goes with --schedule cosine")
+        return schedules.ExponentialDecay(rate, halving_epochs * steps_per_epoch, 0.5, staircase=True) \
+            if halving_epochs else rate
+    if halving_epochs:
+        raise DataError("--schedule cosine does not go with a refinement run, whose rate halves every "
+                        f"{halving_epochs} epochs")
+    rising = args.warmup_steps
+    if rising >= args.epochs * steps_per_epoch:
+        raise DataError(f"--warmup-steps {rising} leaves nothing of {args.epochs * steps_per_epoch} batches")
+    if not rising:
+        return schedules.CosineDecay(rate, args.epochs * steps_per_epoch)
+    return schedules.CosineDecay(0.0, args.epochs * steps_per_epoch - rising, warmup_target=rate, warmup_steps=rising)
+
+
+def fit(model, run, record, batches, validation, args):
+    """Train from where the run stands to the last epoch; at the end the model has the weights of the best epoch.
+
+    Args:
+        model: compiled functional model.
+        run: Run.
+        record: dict, saved with every epoch.
+        batches, validation: StoryBatches.
+        args: parsed arguments of `add_run_options`.
+    Raises:
+        DataError: the loss is not finite, or the run's files do not fit.
+        OSError: the models folder cannot be written.
+    """
+    model.optimizer.build(model.trainable_variables)
+    if args.fresh:
+        run.discard()
+    else:
+        run.restore(model)
+    done = len(run.rows)
+    if done >= args.epochs:
+        print(f"{run.name}: all {done} epochs are done; --fresh trains again")
+    else:
+        if done:
+            print(f"going on from epoch {done} of {args.epochs}")
+        callbacks = [Epochs(run, record, batches, args.epochs)]
+        if args.tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
+        model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
+                  callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
+    load_weights(model, run.path("weights.h5"))
+
+
+# Record and report
+
+
+def environment():
+    """What ran: command, versions, backend, device, commit; for the record."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    git = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=40"],
+                         capture_output=True, text=True, check=False)
+    backend = keras.backend.backend()
+    versions = {"python": platform.python_version(), "keras": keras.__version__, "numpy": np.__version__,
+                backend: sys.modules[backend].__version__}
+    return {"command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]), "versions": versions,
+            "backend": backend, "device": f"{platform.machine()}, {os.cpu_count()} cores; "
+            + ", ".join(keras.distribution.list_devices()),
+            "git_commit": git.stdout.strip() or None}
+
+
+def data_record(files):
+    """What was read, for the record: source, fingerprint, files that differ from the release."""
+    return {"source": os.path.basename(files.source.rstrip("/")), "fingerprint": files.fingerprint(),
+            "files": len(files.hashes), "differ_from_release": files.differing()}
+
+
+def describe_data(files):
+    """Two lines for the reader: how many of the files are the released ones, and which are not."""
+    differing = files.differing()
+    line = f"data: {files.source}, {len(files.hashes) - len(differing)} of {len(files.hashes)} files are the released ones"
+    return line + (f";\n      not the released ones: {', '.join(differing)}" if differing else "")
+
+
+def read_record(path):
+    """Read a run's record. Raises DataError where it is missing or damaged."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; the record of a run belongs beside its weights") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); restore it, or train again with --fresh") from None
+
+
+def test_result(stories, outputs):
+    """Errors of a model on test questions.
+
+    Args:
+        stories: data_utils.Stories.
+        outputs: (questions, answers), the highest is the model's answer.
+    Returns:
+        dict: "questions" and "wrong" (per task), "error" (per task, per cent), "mean_error" (mean over the tasks, per
+        cent), "failed_tasks" (above 5 per cent).
+    """
+    wrong = np.argmax(outputs, axis=1) != stories.answer
+    tasks = [int(task) for task in np.unique(stories.task)]
+    counts = {task: (int(np.sum(stories.task == task)), int(np.sum(wrong[stories.task == task]))) for task in tasks}
+    errors = {task: 100.0 * bad / number for task, (number, bad) in counts.items()}
+    return {"questions": {str(task): counts[task][0] for task in tasks},
+            "wrong": {str(task): counts[task][1] for task in tasks},
+            "error": {str(task): round(errors[task], 4) for task in tasks},
+            "mean_error": round(sum(errors.values()) / len(errors), 4),
+            "failed_tasks": [task for task in tasks if errors[task] > FAILED]}
+
+
+def table(test):
+    """The per-task error table of a `test_result`, as text."""
+    lines = [f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"]
+    for task, error in test["error"].items():
+        name = data_utils.TASKS[int(task) - 1].replace("-", " ")
+        lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"
+                     + ("  failed" if int(task) in test["failed_tasks"] else ""))
+    lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {FAILED:g} %): "
+                 f"{len(test['failed_tasks'])} of {len(test['error'])}")
+    return "\n".join(lines)
