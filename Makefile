@@ -1,0 +1,37 @@
+# Set-up, training and tests from a fresh clone; needs Python 3.11 or later and make.
+PYTHON ?= python3
+BABI ?= data/babi
+# More options of the training, such as ARGS='--epochs 2'.
+ARGS ?=
+TASKS := data/babi/tasks_1-20_v1-2
+VENV := .venv
+
+.PHONY: babi test clean
+
+# Real data that is there is used as it is; else it is fetched; else simulated, which the training says at its start, in
+# its record and above its table.
+babi: $(VENV)/run
+	@if [ "$(BABI)" = data/babi ] && { [ ! -d $(TASKS) ] || [ -e $(TASKS)/SIMULATED.txt ]; }; then \
+		$(VENV)/bin/python data/get_babi.py || { \
+			echo "make: training on SIMULATED data, not the released benchmark"; \
+			$(VENV)/bin/python data/simulate_babi.py --out data/babi; }; \
+	fi
+	$(VENV)/bin/python WMemNN_bAbI.py --data $(BABI) $(ARGS)
+
+# The layers are tested on both backends, everything else on TensorFlow.
+test: $(VENV)/test
+	$(VENV)/bin/python -m pytest tests
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_layers.py
+
+$(VENV)/run: requirements.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; give make PYTHON=...")'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/test: $(VENV)/run tests/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --requirement tests/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV)
