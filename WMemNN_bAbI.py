@@ -9,8 +9,10 @@ import os
 import training  # before keras: it keeps TensorFlow quiet
 import keras
 
+import command_line
 import data_utils
 import layers
+from data import simulate_babi
 
 REFINEMENT_EPOCHS, REFINEMENT_RATE, HALVING_EPOCHS = 20, 1e-5, 5
 
@@ -19,29 +21,31 @@ REFINEMENT_EPOCHS, REFINEMENT_RATE, HALVING_EPOCHS = 20, 1e-5, 5
 
 
 def parse_arguments(argv=None):
-    parser = training.Parser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser = command_line.Parser(description=__doc__.split("\n\n", maxsplit=1)[0])
     add = parser.add_argument
-    add("ez", nargs="?", type=training.positive_int, default=30, help="size of a word embedding (default %(default)s)")
-    add("lz", nargs="?", type=training.positive_int, default=30,
+    add("ez", nargs="?", type=command_line.positive_int, default=30, help="size of a word embedding (default %(default)s)")
+    add("lz", nargs="?", type=command_line.positive_int, default=30,
         help="units of the GRUs, size of a memory (default %(default)s)")
-    add("mx", nargs="?", type=training.positive_int, default=30,
+    add("mx", nargs="?", type=command_line.positive_int, default=30,
         help="facts kept of a story, the newest (default %(default)s)")
-    add("rd", nargs="?", type=training.natural_number, default=0,
+    add("rd", nargs="?", type=command_line.natural_number, default=0,
         help="0 trains; k > 0 refines the weights of run k-1 on all training questions (default %(default)s)")
-    add("lr", nargs="?", type=training.positive_float,
+    add("lr", nargs="?", type=command_line.positive_float,
         help=f"learning rate of Adam (default 0.001; {REFINEMENT_RATE:g} when rd > 0)")
-    add("seed", nargs="?", type=training.natural_number, default=1234, help="of everything random (default %(default)s)")
+    add("seed", nargs="?", type=command_line.natural_number, default=1234, help="of everything random (default %(default)s)")
     add("--data", metavar="PATH", default="data/babi",
         help="folder or .tar.gz of the bAbI tasks v1.2; PATH/en is the 1k data (default %(default)s)")
-    add("--tasks", type=training.task_list, metavar="LIST", default=list(range(1, 21)),
+    add("--tasks", type=command_line.task_list, metavar="LIST", default=list(range(1, 21)),
         help="tasks to train on jointly, such as 1,2,16-19 (default 1-20)")
+    add("--extra-simulated", type=command_line.natural_number, metavar="N", default=0,
+        help="simulated questions added to the training questions of each task (default %(default)s)")
     training.add_run_options(parser, epochs=f"400; {REFINEMENT_EPOCHS} when rd > 0", batch_size=32)
-    add("--hops", type=training.positive_int, metavar="N", default=4, help="hops over the memories (default %(default)s)")
-    add("--heads", type=training.positive_int, metavar="N", default=8,
+    add("--hops", type=command_line.positive_int, metavar="N", default=4, help="hops over the memories (default %(default)s)")
+    add("--heads", type=command_line.positive_int, metavar="N", default=8,
         help="attention heads in a hop (default %(default)s)")
-    add("--relation-units", type=training.positive_int, metavar="N", default=128,
+    add("--relation-units", type=command_line.positive_int, metavar="N", default=128,
         help="units of each of the three layers of g (default %(default)s)")
-    add("--l2", type=training.natural_float, metavar="X", default=1e-3,
+    add("--l2", type=command_line.natural_float, metavar="X", default=1e-3,
         help="weight of the L2 penalty on the kernels of attention, reasoning and answer (default %(default)g)")
     args = parser.parse_args(argv)
     args.epochs = args.epochs or (REFINEMENT_EPOCHS if args.rd else 400)
@@ -83,19 +87,23 @@ def build_model(args, babi):
 
 
 def train(args, model, babi, run, record):
+    """Train, or go on; returns the record, and leaves the model with the weights of the best epoch."""
     if args.rd:
         training.load_weights(model, os.path.join(args.models, f"{run_name(args, args.rd - 1)}.weights.h5"))
     training_stories, validation_stories = data_utils.split_validation(babi.train, args.seed)
     if args.rd:
         training_stories = babi.train  # as the original does: validation questions are among them
+    training_stories = training_stories.join(babi.extra)
     batches = training.StoryBatches(babi, training_stories, args.batch_size, [args.seed, 1, args.rd],
                                     args.steps_per_epoch)
     validation = training.StoryBatches(babi, validation_stories, 250, [0])
+    print(f"{len(training_stories):,} training and {len(validation_stories):,} validation questions, "
+          f"{batches.steps:,} batches an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps, HALVING_EPOCHS if args.rd else None)
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
                   training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=True,
                   steps_per_execution=min(25, batches.steps))
-    training.fit(model, run, record, batches, validation, args)
+    return training.fit(model, run, record, batches, validation, args)
 
 
 # Report
@@ -108,26 +116,34 @@ def main(argv=None):
                 if key not in ("data", "models", "tensorboard", "evaluate", "fresh")}
     saved = {}
     if args.evaluate or args.rd:
-        saved_run = run_name(args, args.rd if args.evaluate else args.rd - 1)
-        saved = training.read_record(os.path.join(args.models, f"{saved_run}.json"))
-    babi = data_utils.load_babi(args.data, args.tasks, args.mx, saved.get("words"), saved.get("answers"))
+        path = os.path.join(args.models, f"{run_name(args, args.rd if args.evaluate else args.rd - 1)}.json")
+        saved = training.read_record(path)
+        training.check_options(path, saved, args, ("hops", "heads", "relation_units"))
+    extra = {}
+    if args.extra_simulated and not args.evaluate:
+        extra = {task: simulate_babi.simulate_task(task, args.extra_simulated, args.seed, "extra") for task in args.tasks}
+    babi = data_utils.load_babi(args.data, args.tasks, args.mx, saved.get("words"), saved.get("answers"), extra)
     print(training.describe_data(babi.files))
+    if extra:
+        print(f"with {args.extra_simulated:,} simulated training questions more for each task")
     model = build_model(args, babi)
     run = training.Run(args.models, run_name(args, args.rd), settings | {"data": babi.files.fingerprint()})
     if args.evaluate:
         training.load_weights(model, run.path("weights.h5"))
-        print(training.table(training.test_result(babi.test, training.predict(model, babi, babi.test))))
+        test = training.test_result(babi.test, training.predict(model, babi, babi.test))
+        print(training.table(test, babi.files))
         return
     run.check_writable()
     record = {"arguments": vars(args), **training.environment(), "data": training.data_record(babi.files),
-              "parameters": model.count_params(), "words": babi.words, "answers": babi.answers}
-    print(f"{run.name}: {model.count_params():,} parameters, {len(babi.train):,} training questions")
-    train(args, model, babi, run, record)
+              "parameters": model.count_params(), "words": babi.words, "answers": babi.answers,
+              "validation_inside_training": args.rd > 0}
+    print(f"{run.name}: {model.count_params():,} parameters")
+    record = train(args, model, babi, run, record)
     test = training.test_result(babi.test, training.predict(model, babi, babi.test))
     run.save_record(record | {"test": test})
-    print(training.table(test))
+    print(training.table(test, babi.files))
     print(f"saved: {run.path('weights.h5')}, .csv, .json")
 
 
 if __name__ == "__main__":
-    training.run_script(main)
+    command_line.run_script(main, "nothing saved is lost; the same command goes on from the last finished epoch")

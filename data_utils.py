@@ -16,7 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 RELEASE = "tasks_1-20_v1-2"
+SIMULATED = "SIMULATED.txt"  # marks a folder of files that a simulator wrote
+VARIANTS = ("en", "en-10k", "hn", "hn-10k", "shuffled", "shuffled-10k")
 MANIFEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "babi.sha1")
+VOCABULARY = os.path.join(os.path.dirname(MANIFEST), "babi_vocabulary.txt")
 TASKS = (
     "single-supporting-fact", "two-supporting-facts", "three-supporting-facts", "two-arg-relations",
     "three-arg-relations", "yes-no-questions", "counting", "lists-sets", "simple-negation", "indefinite-knowledge",
@@ -105,22 +108,39 @@ class TaskFiles:
         source: str, the folder or archive they came from.
         texts: dict (task, "train" or "test") -> (name, text); names are relative to the release, "en-10k/qa1_...txt".
         hashes: dict name -> SHA-1 of "blob <size>\\0" + content, as in the manifest of released files.
+        simulated: bool, whether a simulator's mark lies beside them.
     """
 
     source: str
     texts: dict
     hashes: dict
+    simulated: bool = False
 
     def differing(self):
         """Names of the files that are not byte for byte the released ones."""
-        with open(MANIFEST, encoding="utf-8") as manifest:
-            released = {name: digest for digest, name in (line.split() for line in manifest if line[0] != "#")}
+        released = read_manifest()
         return sorted(name for name, digest in self.hashes.items() if released.get(name) != digest)
 
     def fingerprint(self):
         """SHA-256 over the sorted names and hashes of the files: equal for equal data."""
         listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.hashes.items()))
         return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def read_manifest(path=MANIFEST):
+    """The released files: dict from name, such as "en/qa1_single-supporting-fact_test.txt", to `blob_hash`."""
+    with open(path, encoding="utf-8") as manifest:
+        return {name: digest for digest, name in (line.split() for line in manifest)}
+
+
+def read_vocabulary(tasks, path=VOCABULARY):
+    """Words and answers of the released en-10k files of some tasks: two sets of str."""
+    words, answers = set(), set()
+    with open(path, encoding="utf-8") as vocabulary:
+        for task, kind, *entries in (line.split() for line in vocabulary):
+            if int(task) in tasks:
+                (words if kind == "words" else answers).update(entries)
+    return words, answers
 
 
 def blob_hash(content):
@@ -143,7 +163,7 @@ def read_tasks(path, tasks=range(1, 21)):
         DataError: nothing there, no such task, an unreadable or truncated archive, bytes that are not UTF-8.
     """
     root, variant = path.rstrip("/"), "en-10k"
-    if not os.path.exists(root) and os.path.exists(os.path.dirname(root)):
+    if not os.path.exists(root) and os.path.basename(root) in VARIANTS:
         root, variant = os.path.split(root)
     if not os.path.exists(root):
         raise DataError(f"{path}: no such file or folder; unpack the bAbI tasks v1.2 there, "
@@ -152,14 +172,14 @@ def read_tasks(path, tasks=range(1, 21)):
               for task in tasks for split in ("train", "test")}
     try:
         if os.path.isdir(root):
-            contents, variant = _read_folder(root, variant, wanted)
+            contents, variant, simulated = _read_folder(root, variant, wanted)
         else:
-            contents = _read_archive(root, variant, wanted)
+            contents, simulated = _read_archive(root, variant, wanted)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{root}: cannot be read ({error}); get the file again") from None
     missing = [name for name in wanted if name not in contents]
     if missing:
-        raise DataError(f"{path}: {len(missing)} of {len(wanted)} task files are missing, the first {variant}/"
+        raise DataError(f"{path}: {len(missing)} of {len(wanted)} task files are missing, the first "
                         f"{missing[0]}; give --data a folder or archive of the bAbI tasks v1.2")
     texts, hashes = {}, {}
     for name, key in wanted.items():
@@ -169,7 +189,7 @@ def read_tasks(path, tasks=range(1, 21)):
             line = contents[name].count(b"\n", 0, error.start) + 1
             raise DataError(f"{root}: {variant}/{name}, line {line}: not UTF-8; restore the released file") from None
         hashes[f"{variant}/{name}"] = blob_hash(contents[name])
-    return TaskFiles(root, texts, hashes)
+    return TaskFiles(root, texts, hashes, simulated)
 
 
 def _read_folder(root, variant, wanted):
@@ -181,19 +201,19 @@ def _read_folder(root, variant, wanted):
     for name in found:
         with open(os.path.join(folder, name), "rb") as file:
             contents[name] = file.read()
-    return contents, os.path.basename(os.path.abspath(folder))
+    simulated = any(os.path.exists(os.path.join(place, SIMULATED)) for place in (folder, os.path.dirname(folder)))
+    return contents, os.path.basename(os.path.abspath(folder)), simulated
 
 
 def _read_archive(root, variant, wanted):
-    contents = {}
+    contents, simulated = {}, False
     with tarfile.open(root, "r:*") as archive:
         for member in archive:
             folder, name = os.path.split(member.name)
+            simulated = simulated or name == SIMULATED
             if name in wanted and os.path.basename(folder) == variant and member.isfile():
                 contents[name] = archive.extractfile(member).read()
-                if len(contents) == len(wanted):
-                    break
-    return contents
+    return contents, simulated
 
 
 @dataclasses.dataclass
@@ -219,6 +239,10 @@ class Stories:
         """The stories of the given rows, as `Stories`."""
         return Stories(self.facts[rows], self.question[rows], self.answer[rows], self.task[rows])
 
+    def join(self, other):
+        """These stories and then the others, as `Stories`."""
+        return Stories(*(np.concatenate(pair) for pair in zip(dataclasses.astuple(self), dataclasses.astuple(other))))
+
 
 @dataclasses.dataclass
 class Babi:
@@ -231,7 +255,8 @@ class Babi:
         sentences: int32 (distinct fact sentences + 1, longest sentence), word numbers; row 0 is empty.
         questions: int32 (distinct questions, longest question), word numbers.
         train, test: Stories.
-        files: TaskFiles they were read from.
+        extra: Stories, more questions to train on, none as a rule.
+        files: TaskFiles that train and test were read from.
     """
 
     words: list
@@ -240,10 +265,11 @@ class Babi:
     questions: np.ndarray
     train: Stories
     test: Stories
+    extra: Stories
     files: TaskFiles
 
 
-def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
+def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_train=None):
     """Load bAbI tasks, from files to arrays.
 
     Args:
@@ -252,6 +278,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
         mx: int, the facts of a story that are kept: the newest.
         words, answers: lists of str, to number words and answers as an earlier run did; by default all words and
             answers of the tasks' train and test files, in alphabetical order.
+        extra_train: dict task -> text of a task file with more questions to train on.
     Returns:
         Babi.
     Raises:
@@ -259,6 +286,8 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
     """
     files = read_tasks(path, tasks)
     parsed = {key: parse_task(text, f"{files.source}: {name}") for key, (name, text) in files.texts.items()}
+    parsed |= {(task, "extra"): parse_task(text, f"extra training questions of task {task}")
+               for task, text in (extra_train or {}).items()}
 
     fact_numbers, question_numbers = {}, {}
     for task_questions in parsed.values():
@@ -266,10 +295,12 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
             question_numbers.setdefault(item.question, len(question_numbers))
             for fact in item.facts:
                 fact_numbers.setdefault(fact, len(fact_numbers) + 1)
+    # Simulated files may lack a rare word or answer of the released ones, and get it all the same.
+    known_words, known_answers = read_vocabulary(tasks) if files.simulated else (set(), set())
     if words is None:
-        words = sorted({word for sentence in (*fact_numbers, *question_numbers) for word in tokenize(sentence)})
+        words = sorted(known_words.union(*(tokenize(sentence) for sentence in (*fact_numbers, *question_numbers))))
     if answers is None:
-        answers = sorted({item.answer for task_questions in parsed.values() for item in task_questions})
+        answers = sorted(known_answers.union(item.answer for items in parsed.values() for item in items))
     word_numbers = {word: number for number, word in enumerate(words, start=1)}
     answer_numbers = {answer: number for number, answer in enumerate(answers)}
 
@@ -279,6 +310,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
                 if sentence in line:
                     return DataError(f"{files.source}: {name}, line {number}: the {kind} {what!r} is unknown to the "
                                      "saved weights; use the data and the tasks they were trained with")
+        return DataError(f"the {kind} {what!r} of the extra training questions is unknown to the saved weights")
 
     def table(sentences, first_row):
         rows = [first_row, *map(tokenize, sentences)] if first_row is not None else list(map(tokenize, sentences))
@@ -305,7 +337,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None):
                        np.array([task for _, task in items], np.int32))
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
-                stories("train"), stories("test"), files)
+                stories("train"), stories("test"), stories("extra"), files)
 
 
 def split_validation(stories, seed):

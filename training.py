@@ -1,6 +1,6 @@
-"""What the training scripts share: arguments, errors, batches, the state of a run, its record and its report."""
-import argparse
+"""What the training scripts share: options, batches, the state of a run, its record and its report."""
 import importlib
+import io
 import json
 import math
 import os
@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 
 import h5py
 import numpy as np
 
 import data_utils
+from command_line import natural_number, positive_float, positive_int, write_whole
 from data_utils import DataError
 
 
@@ -40,59 +42,7 @@ keras = _import_quietly("keras")
 FAILED = 5.0  # per cent of wrong answers above which a bAbI task counts as failed
 
 
-# Arguments and errors
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with its errors in one line."""
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message}; --help lists the arguments\n")
-
-
-def positive_int(text):
-    """A whole number from 1 up, for argparse."""
-    number = natural_number(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
-
-
-def natural_number(text):
-    """A whole number from 0 up, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
-
-
-def positive_float(text):
-    """A finite number above 0, for argparse."""
-    number = natural_float(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
-
-
-def natural_float(text):
-    """A finite number from 0 up, for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 up")
-    return number
-
-
-def task_list(text):
-    """Tasks such as 1,2,16-19, for argparse: a sorted list of int."""
-    tasks = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()) or not 1 <= int(first) <= int(last or first) <= 20:
-            raise argparse.ArgumentTypeError(f"{part!r} is not a task from 1 to 20, nor a range of them")
-        tasks.update(range(int(first), int(last or first) + 1))
-    return sorted(tasks)
+# Arguments
 
 
 def add_run_options(parser, epochs, batch_size):
@@ -113,28 +63,6 @@ def add_run_options(parser, epochs, batch_size):
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard (default: no)")
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
     add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name")
-
-
-def run_script(main):
-    """Run a script's `main()`; bad input and an interruption end with one line on standard error.
-
-    The exit status is 2 for input that cannot be used, 130 after Ctrl-C.
-    """
-    try:
-        main()
-    except DataError as error:
-        sys.exit(_one_line(error))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_one_line(f"{where}{error.strerror or error}; nothing saved before is lost"))
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last finished epoch", file=sys.stderr)
-        sys.exit(130)
-
-
-def _one_line(error):
-    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
 
 
 # Batches
@@ -203,30 +131,6 @@ class BatchCrossentropy(keras.losses.Loss):
 # The state of a run
 
 
-def write_whole(path, write):
-    """Write a file whole or not at all: `write(temporary path)`, then the temporary file takes the name `path`."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot be written ({error.strerror or error}); free some space or "
-                      "give --models another folder", path) from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def _write_text(text):
-    def write(path):
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-    return write
-
-
 def _weights_only(model):
     """The same layers without the optimizer, whose moments would treble the file."""
     return keras.Model(model.inputs, model.outputs, name=model.name)
@@ -234,7 +138,13 @@ def _weights_only(model):
 
 def save_weights(model, path):
     """Write the weights of a functional model, whole or not at all."""
-    write_whole(path, lambda temporary: _weights_only(model).save_weights(temporary))
+    # Not straight to `path`: HDF5 crashes the process when it runs out of space while it writes.
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = os.path.join(folder, "model.weights.h5")
+        _weights_only(model).save_weights(temporary)
+        with open(temporary, "rb") as file:
+            content = file.read()
+    write_whole(path, content)
 
 
 def load_weights(model, path):
@@ -242,7 +152,9 @@ def load_weights(model, path):
     if not os.path.exists(path):
         raise DataError(f"{path}: no such file; train that run first, or give its folder with --models")
     try:
-        _weights_only(model).load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the error below says
+            _weights_only(model).load_weights(path)
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise DataError(f"{path}: the weights do not fit these arguments, or the file is damaged ({reason}); "
@@ -282,11 +194,13 @@ class Run:
         """Make the models folder and try it. Raises OSError."""
         os.makedirs(self.models, exist_ok=True)
         trial = os.path.join(self.models, f".{self.name}.trial")
-        write_whole(trial, _write_text("."))
+        write_whole(trial, b".")
         os.remove(trial)
 
     def restore(self, model):
-        """Bring a compiled model to the last saved state, if there is one.
+        """Bring a compiled model to the last saved state; where there is none, save the one it is in.
+
+        So weights without a state are those of a run that cannot go on, not of one that was stopped in its first epoch.
 
         Raises:
             DataError: a state that cannot be read, or that belongs to other settings.
@@ -296,6 +210,7 @@ class Run:
             if os.path.exists(self.path("weights.h5")):
                 raise DataError(f"{self.path('weights.h5')}: weights without the state to go on from; --evaluate uses "
                                 "them, --fresh replaces them, --models DIR trains elsewhere")
+            self.save_state(model)
             return
         try:
             with h5py.File(path) as file:
@@ -316,8 +231,8 @@ class Run:
             before, now = saved.get(key), self.settings.get(key)
             # More epochs of a constant rate only go further on the same course.
             if before != now and not (key == "epochs" and self.settings.get("schedule") == "constant"):
-                raise DataError(f"{path}: that run had {key} {_shorten(before)}, not {_shorten(now)}; give the same, "
-                                "--fresh to discard that run, or --models DIR to train elsewhere")
+                raise DataError(f"{path}: that run had {key} {before}, not {now}; give the same, --fresh to discard "
+                                "that run, or --models DIR to train elsewhere")
 
     @staticmethod
     def _variables(model):
@@ -328,16 +243,18 @@ class Run:
         if self.best() is self.rows[-1]:
             save_weights(model, self.path("weights.h5"))
         lines = [",".join(self.COLUMNS)] + [",".join(str(row[column]) for column in self.COLUMNS) for row in self.rows]
-        write_whole(self.path("csv"), _write_text("\n".join(lines) + "\n"))
+        write_whole(self.path("csv"), ("\n".join(lines) + "\n").encode())
         self.save_record(record)
+        self.save_state(model)
 
-        def write_state(path):
-            with h5py.File(path, "w") as file:
-                file.attrs["settings"], file.attrs["rows"] = json.dumps(self.settings), json.dumps(self.rows)
-                for i, variable in enumerate(self._variables(model)):
-                    file[f"variables/{i}"] = keras.ops.convert_to_numpy(variable)
-
-        write_whole(self.path("state.h5"), write_state)
+    def save_state(self, model):
+        """Save what the next epoch needs."""
+        state = io.BytesIO()
+        with h5py.File(state, "w") as file:
+            file.attrs["settings"], file.attrs["rows"] = json.dumps(self.settings), json.dumps(self.rows)
+            for i, variable in enumerate(self._variables(model)):
+                file[f"variables/{i}"] = keras.ops.convert_to_numpy(variable)
+        write_whole(self.path("state.h5"), state.getvalue())
 
     def save_record(self, record):
         """Write the record, a dict of JSON values, with what the log says of the run."""
@@ -345,12 +262,7 @@ class Run:
         record = {**record, "epochs_done": len(self.rows), "best_epoch": best["epoch"],
                   "best_val_accuracy": best["val_accuracy"],
                   "seconds": round(sum(row["seconds"] for row in self.rows), 1)}
-        write_whole(self.path("json"), _write_text(json.dumps(record, indent=1) + "\n"))
-
-    def discard(self):
-        """Forget the state of an earlier run; its weights, log and record are replaced by the first epoch's."""
-        if os.path.exists(self.path("state.h5")):
-            os.remove(self.path("state.h5"))
+        write_whole(self.path("json"), (json.dumps(record, indent=1) + "\n").encode())
 
 
 class Epochs(keras.callbacks.Callback):
@@ -428,27 +340,34 @@ def fit(model, run, record, batches, validation, args):
         record: dict, saved with every epoch.
         batches, validation: StoryBatches.
         args: parsed arguments of `add_run_options`.
+    Returns:
+        dict, the record to be saved with the test result: `record`, or the earlier one where no epoch was left to train.
     Raises:
         DataError: the loss is not finite, or the run's files do not fit.
         OSError: the models folder cannot be written.
     """
     model.optimizer.build(model.trainable_variables)
     if args.fresh:
-        run.discard()
+        run.save_state(model)
     else:
         run.restore(model)
     done = len(run.rows)
-    if done >= args.epochs:
+    if done > args.epochs:
+        raise DataError(f"{run.path('state.h5')}: {done} epochs are done already, more than --epochs {args.epochs}; "
+                        "--evaluate prints their table, --fresh trains again")
+    if done == args.epochs:
         print(f"{run.name}: all {done} epochs are done; --fresh trains again")
+        record = read_record(run.path("json"))
     else:
         if done:
-            print(f"going on from epoch {done} of {args.epochs}")
+            print(f"going on after epoch {done} of {args.epochs}")
         callbacks = [Epochs(run, record, batches, args.epochs)]
         if args.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
                   callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
     load_weights(model, run.path("weights.h5"))
+    return record
 
 
 # Record and report
@@ -471,11 +390,16 @@ def environment():
 def data_record(files):
     """What was read, for the record: source, fingerprint, files that differ from the release."""
     return {"source": os.path.basename(files.source.rstrip("/")), "fingerprint": files.fingerprint(),
-            "files": len(files.hashes), "differ_from_release": files.differing()}
+            "files": len(files.hashes), "simulated": files.simulated, "differ_from_release": files.differing()}
+
+
+SIMULATED_WARNING = "simulated data, not the released benchmark"
 
 
 def describe_data(files):
-    """Two lines for the reader: how many of the files are the released ones, and which are not."""
+    """What was read, in one line or two for the reader: simulated, or how many of the files are the released ones."""
+    if files.simulated:
+        return f"data: {files.source}: {SIMULATED_WARNING}"
     differing = files.differing()
     line = f"data: {files.source}, {len(files.hashes) - len(differing)} of {len(files.hashes)} files are the released ones"
     return line + (f";\n      not the released ones: {', '.join(differing)}" if differing else "")
@@ -490,6 +414,15 @@ def read_record(path):
         raise DataError(f"{path}: no such file; the record of a run belongs beside its weights") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); restore it, or train again with --fresh") from None
+
+
+def check_options(path, record, args, options):
+    """Raise DataError if the run of a record had other values of some options than `args` has."""
+    for option in options:
+        before, now = record["arguments"][option], getattr(args, option)
+        if before != now:
+            flag = option.replace("_", "-")
+            raise DataError(f"{path}: that run was trained with --{flag} {before}, not {now}; give --{flag} {before}")
 
 
 def test_result(stories, outputs):
@@ -513,9 +446,10 @@ def test_result(stories, outputs):
             "failed_tasks": [task for task in tasks if errors[task] > FAILED]}
 
 
-def table(test):
-    """The per-task error table of a `test_result`, as text."""
-    lines = [f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"]
+def table(test, files):
+    """The per-task error table of a `test_result` on the test questions of some files, as text."""
+    lines = [SIMULATED_WARNING] if files.simulated else []
+    lines += [f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"]
     for task, error in test["error"].items():
         name = data_utils.TASKS[int(task) - 1].replace("-", " ")
         lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"

@@ -5,9 +5,9 @@ import sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
+sys.path[:0] = [ROOT, os.path.join(ROOT, "benchmarks")]
 
-import training  # noqa: E402,F401  before any test imports keras: it keeps TensorFlow quiet
+import training  # noqa: E402  before any test imports keras: it keeps TensorFlow quiet
 
 REAL_BABI = os.environ.get("BABI_DATA", os.path.join(ROOT, "..", "shared", "babi", "tasks_1-20_v1-2.tar.gz"))
 
@@ -18,3 +18,16 @@ def real_babi():
     if not os.path.exists(REAL_BABI):
         pytest.skip("the real bAbI data is not here; BABI_DATA=PATH names it")
     return REAL_BABI
+
+
+@pytest.fixture(scope="module")
+def without_xla():
+    """Models are compiled without XLA, which takes longer than training on a few questions."""
+    compile_model = training.keras.Model.compile
+
+    def compile_plainly(self, *args, **kwargs):
+        compile_model(self, *args, **{**kwargs, "jit_compile": False, "steps_per_execution": 1})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.keras.Model, "compile", compile_plainly)
+        yield

@@ -1,0 +1,102 @@
+"""What every script shares, those that train and those that get data: arguments, one-line errors, whole files."""
+import argparse
+import math
+import os
+import sys
+
+from data_utils import DataError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its errors in one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}; --help lists the arguments\n")
+
+
+def positive_int(text):
+    """A whole number from 1 up, for argparse."""
+    number = natural_number(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def natural_number(text):
+    """A whole number from 0 up, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def positive_float(text):
+    """A finite number above 0, for argparse."""
+    number = natural_float(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def natural_float(text):
+    """A finite number from 0 up, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 up")
+    return number
+
+
+def task_list(text):
+    """Tasks such as 1,2,16-19, for argparse: a sorted list of int."""
+    tasks = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()) or not 1 <= int(first) <= int(last or first) <= 20:
+            raise argparse.ArgumentTypeError(f"{part!r} is not a task from 1 to 20, nor a range of them")
+        tasks.update(range(int(first), int(last or first) + 1))
+    return sorted(tasks)
+
+
+def run_script(main, kept):
+    """Run a script's `main()`; bad input and an interruption end with one line on standard error.
+
+    The exit status is 2 for input that cannot be used, 130 after Ctrl-C.
+
+    Args:
+        main: function without arguments.
+        kept: str, what the reader should know of the state things are left in.
+    """
+    try:
+        main()
+    except DataError as error:
+        sys.exit(_one_line(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_one_line(f"{where}{error.strerror or error}; {kept}"))
+    except KeyboardInterrupt:
+        print(f"\nstopped; {kept}", file=sys.stderr)
+        sys.exit(130)
+
+
+def _one_line(error):
+    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def write_whole(path, content):
+    """Write bytes to a file whole or not at all: to a temporary file beside it, which then takes the name `path`."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written ({error.strerror}); free some space or give another folder", path) from None
+    finally:
+        if os.path.lexists(temporary):
+            os.remove(temporary)

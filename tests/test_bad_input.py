@@ -1,0 +1,189 @@
+"""Bad input to WMemNN_bAbI.py: one clear line on standard error, exit status 2, nothing saved before is lost."""
+import json
+import os
+
+import h5py
+import pytest
+
+import command_line
+import small_babi
+import WMemNN_bAbI as script
+
+NAME = "WMemNN_bAbI_4_4_3_0_1"
+
+
+pytestmark = pytest.mark.usefixtures("without_xla")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small_babi.write_tasks(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory, without_xla):
+    """A models folder with a finished run of one epoch."""
+    models = str(tmp_path_factory.mktemp("models"))
+    script.main(arguments(data, models))
+    return models
+
+
+def arguments(data, models, *more, rd="0", lr="0.01"):
+    return ["4", "4", "3", rd, lr, "1", "--data", data, "--models", models, "--tasks", "1,2", "--epochs", "1",
+            "--hops", "2", "--heads", "2", "--relation-units", "5", *more]
+
+
+def refused(capsys, argv):
+    """Run the script, which has to refuse; returns its line on standard error."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command_line.run_script(lambda: script.main(argv), "all is as it was")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith("\n"), error
+    return error
+
+
+def contents(folder):
+    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
+
+
+@pytest.mark.parametrize("argv, reason", [
+    (["thirty"], "argument ez: 'thirty' is not a whole number"),
+    (["30", "0"], "argument lz: must be above 0"),
+    (["30", "30", "-3"], "mx"),
+    (["30", "30", "30", "0.5"], "argument rd: '0.5' is not a whole number"),
+    (["30", "30", "30", "0", "0"], "argument lr: must be above 0"),
+    (["30", "30", "30", "0", "nan"], "argument lr: 'nan' is not a finite number"),
+    (["30", "30", "30", "0", "1e-3", "x"], "argument seed: 'x' is not a whole number"),
+    (["--tasks", "0-3"], "'0-3' is not a task from 1 to 20"),
+    (["--tasks", "1,21"], "'21' is not a task from 1 to 20"),
+    (["--tasks", "5-2"], "'5-2' is not a task"),
+    (["--epochs", "0"], "--epochs: must be above 0"),
+    (["--schedule", "linear"], "--schedule"),
+    (["--l2", "-1"], "--l2"),
+])
+def test_arguments(capsys, argv, reason):
+    assert reason in refused(capsys, argv)
+
+
+def test_missing_data_says_how_to_get_it(capsys, tmp_path):
+    error = refused(capsys, arguments(str(tmp_path / "nowhere"), str(tmp_path)))
+    assert "no such file or folder" in error and "--data" in error
+
+
+def test_damaged_data_files_are_named(capsys, tmp_path):
+    data = small_babi.write_tasks(tmp_path)
+    path = os.path.join(data, "tasks_1-20_v1-2", "en-10k", "qa2_two-supporting-facts_train.txt")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    for broken, reason in (("12 Where is Mary?", "line 12"), ("Mary went", "line 12")):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join([*lines[:11], broken, *lines[12:]]))
+        error = refused(capsys, arguments(data, str(tmp_path / "models")))
+        assert "qa2_two-supporting-facts_train.txt" in error and reason in error
+    assert not os.path.exists(tmp_path / "models")
+
+
+def test_truncated_archive(capsys, tmp_path):
+    (tmp_path / "babi.tar.gz").write_bytes(b"\x1f\x8b\x08\x00 not really")
+    assert "babi.tar.gz: cannot be read" in refused(
+        capsys, arguments(str(tmp_path / "babi.tar.gz"), str(tmp_path / "models")))
+
+
+def test_refinement_without_the_earlier_run(capsys, data, trained):
+    before = contents(trained)
+    error = refused(capsys, arguments(data, trained, rd="2"))
+    assert "WMemNN_bAbI_4_4_3_1_1.json: no such file" in error
+    assert contents(trained) == before
+
+
+def test_refinement_with_a_cosine(capsys, data, trained):
+    assert "--schedule cosine does not go" in refused(
+        capsys, arguments(data, trained, "--schedule", "cosine", rd="1"))
+
+
+def test_evaluation_without_weights(capsys, data, tmp_path):
+    assert f"{NAME}.json: no such file" in refused(capsys, arguments(data, str(tmp_path), "--evaluate"))
+
+
+def test_weights_of_other_options(capsys, data, trained):
+    error = refused(capsys, arguments(data, trained, "--evaluate", "--hops", "3"))
+    assert "trained with --hops 2, not 3" in error
+
+
+def test_weights_that_do_not_fit_or_are_damaged(capsys, data, trained, tmp_path):
+    record = contents(trained)[f"{NAME}.json"]
+    (tmp_path / f"{NAME}.json").write_bytes(record)
+    argv = arguments(data, str(tmp_path), "--evaluate")
+    assert f"{NAME}.weights.h5: no such file" in refused(capsys, argv)
+    (tmp_path / f"{NAME}.weights.h5").write_bytes(contents(trained)[f"{NAME}.weights.h5"][:5000])
+    assert f"{NAME}.weights.h5: the weights do not fit" in refused(capsys, argv)
+    wider = json.loads(record)
+    wider["words"].append("zebra")
+    (tmp_path / f"{NAME}.json").write_text(json.dumps(wider))
+    (tmp_path / f"{NAME}.weights.h5").write_bytes(contents(trained)[f"{NAME}.weights.h5"])
+    assert f"{NAME}.weights.h5: the weights do not fit" in refused(capsys, argv)
+    (tmp_path / f"{NAME}.json").write_text("{")
+    assert f"{NAME}.json: cannot be read" in refused(capsys, argv)
+
+
+def test_evaluation_of_data_with_other_words(capsys, trained, tmp_path):
+    data = small_babi.write_tasks(tmp_path)
+    path = os.path.join(data, "tasks_1-20_v1-2", "en-10k", "qa1_single-supporting-fact_test.txt")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("1 Mary went to the moon.\n2 Where is Mary? \tgarden\t1\n")
+    error = refused(capsys, arguments(data, trained, "--evaluate"))
+    assert "qa1_single-supporting-fact_test.txt, line 151: the word 'moon' is unknown" in error
+
+
+def test_a_run_of_the_same_name_with_other_options(capsys, data, trained):
+    before = contents(trained)
+    assert "that run had batch_size 32, not 16" in refused(capsys, arguments(data, trained, "--batch-size", "16"))
+    assert "that run had lr 0.01, not 0.02" in refused(capsys, arguments(data, trained, lr="0.02"))
+    assert contents(trained) == before
+
+
+def test_a_damaged_state(capsys, data, trained, tmp_path):
+    for name, content in contents(trained).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / f"{NAME}.state.h5").write_bytes(b"half a file")
+    assert f"{NAME}.state.h5: cannot be read" in refused(capsys, arguments(data, str(tmp_path)))
+    os.remove(tmp_path / f"{NAME}.state.h5")
+    assert "weights without the state" in refused(capsys, arguments(data, str(tmp_path)))
+    assert (tmp_path / f"{NAME}.weights.h5").read_bytes() == contents(trained)[f"{NAME}.weights.h5"]
+
+
+def test_a_models_folder_that_cannot_be_written(capsys, data, tmp_path):
+    (tmp_path / "models").write_text("a file, not a folder")
+    assert "models" in refused(capsys, arguments(data, str(tmp_path / "models")))
+    if os.geteuid() == 0:
+        pytest.skip("the rest: root may write to a read-only folder")
+    (tmp_path / "read_only").mkdir(mode=0o500)
+    assert "cannot be written" in refused(capsys, arguments(data, str(tmp_path / "read_only")))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full on this system")
+@pytest.mark.parametrize("kind", ["weights.h5", "csv", "json", "state.h5"])
+def test_a_full_disk_leaves_what_was_saved(capsys, data, trained, tmp_path, kind):
+    for name, content in contents(trained).items():
+        (tmp_path / name).write_bytes(content)
+    full = tmp_path / f".{NAME}.{kind}"  # where the file is written before it takes its name
+    full.symlink_to("/dev/full")
+    error = refused(capsys, [*arguments(data, str(tmp_path), "--fresh"), "--steps-per-epoch", "1"])
+    assert f"{NAME}.{kind}: cannot be written (No space left on device)" in error
+    assert (tmp_path / f"{NAME}.{kind}").read_bytes() == contents(trained)[f"{NAME}.{kind}"]
+    assert not os.path.lexists(full)
+
+
+def test_a_loss_that_is_not_finite(capsys, data, tmp_path):
+    error = refused(capsys, arguments(data, str(tmp_path), lr="1e30"))
+    assert "the loss is nan in epoch 1" in error and "lower learning rate" in error
+    assert not os.path.exists(tmp_path / f"{NAME}.weights.h5")
+
+
+def test_states_hold_no_half_written_files(trained):
+    assert sorted(contents(trained)) == sorted(
+        f"{NAME}.{kind}" for kind in ("csv", "json", "state.h5", "weights.h5"))
+    with h5py.File(os.path.join(trained, f"{NAME}.weights.h5")) as file:
+        assert "optimizer" not in file

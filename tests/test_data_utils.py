@@ -1,0 +1,224 @@
+"""Parsing of bAbI, from text to packed batches; on small made-up files, and on the real data where it is."""
+import io
+import os
+import tarfile
+
+import numpy as np
+import pytest
+
+import data_utils
+import small_babi
+
+TEXT = """1 Mary moved to the bathroom.
+2 Sandra journeyed to the bedroom.
+3 Where is Mary? \tbathroom\t1
+4 Mary got the football there.
+5 What is Mary carrying? \tfootball,milk\t4 1
+1 The office is north of the kitchen.
+2 What is north of the kitchen?\toffice\t1
+"""
+
+
+def test_parse_task_gives_facts_question_answer_and_supporting_facts():
+    first, second, third = data_utils.parse_task(TEXT, "qa.txt")
+    facts = ("Mary moved to the bathroom.", "Sandra journeyed to the bedroom.")
+    assert first == (facts, "Where is Mary?", "bathroom", (0,))
+    assert second == ((*facts, "Mary got the football there."), "What is Mary carrying?", "football,milk", (2, 0))
+    assert third == (("The office is north of the kitchen.",), "What is north of the kitchen?", "office", (0,))
+
+
+def test_windows_line_ends_and_a_missing_last_one_change_nothing():
+    expected = data_utils.parse_task(TEXT, "qa.txt")
+    assert data_utils.parse_task(TEXT.replace("\n", "\r\n"), "qa.txt") == expected
+    assert data_utils.parse_task(TEXT.rstrip("\n"), "qa.txt") == expected
+
+
+@pytest.mark.parametrize("line, reason", [
+    ("Mary moved to the bathroom.", "expected 'ID sentence'"),
+    ("3", "expected 'ID sentence'"),
+    ("7 Mary moved on.", "ID 7 follows ID 2"),
+    ("3 Where is Mary?", "no answer"),
+    ("3 Where is Mary? \t\t1", "no answer"),
+    ("3 Where is Mary? \tbathroom\tone", "not IDs of facts above"),
+    ("3 Where is Mary? \tbathroom\t3", "not IDs of facts above"),
+])
+def test_malformed_lines_are_named(line, reason):
+    lines = TEXT.split("\n")
+    lines[2] = line
+    with pytest.raises(data_utils.DataError, match=rf"^qa.txt, line 3: .*{reason}"):
+        data_utils.parse_task("\n".join(lines), "qa.txt")
+
+
+def test_tokenize_keeps_words_alone():
+    assert data_utils.tokenize("Where will Sumit go?") == ["where", "will", "sumit", "go"]
+    assert data_utils.tokenize(" This afternoon, Bill went. ") == ["this", "afternoon", "bill", "went"]
+
+
+def test_blob_hash_is_that_of_git():
+    assert data_utils.blob_hash(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+@pytest.fixture
+def small(tmp_path):
+    return small_babi.write_tasks(tmp_path)
+
+
+def test_arrays_say_what_the_files_say(small):
+    babi = data_utils.load_babi(small, [1, 2], mx=3)
+    assert babi.words == sorted({"mary", "john", "daniel", "went", "to", "the", "where", "is", *small_babi.PLACES})
+    assert babi.answers == sorted(small_babi.PLACES)
+    assert babi.train.facts.shape == (400, 3) and babi.test.facts.shape == (100, 3)
+    name, text = babi.files.texts[2, "test"]
+    assert name == "en-10k/qa2_two-supporting-facts_test.txt"
+    words = ["", *babi.words]
+    for row, item in enumerate(data_utils.parse_task(text, name), start=50):
+        newest_first = [babi.sentences[number] for number in babi.test.facts[row] if number]
+        assert [[words[w] for w in sentence if w] for sentence in newest_first] == [
+            data_utils.tokenize(fact) for fact in item.facts[::-1][:3]]
+        assert [words[w] for w in babi.questions[babi.test.question[row]] if w] == data_utils.tokenize(item.question)
+        assert babi.answers[babi.test.answer[row]] == item.answer
+        assert babi.test.task[row] == 2
+
+
+def test_words_and_answers_of_an_earlier_run_keep_their_numbers(small):
+    babi = data_utils.load_babi(small, [1])
+    again = data_utils.load_babi(small, [1], words=["unused", *babi.words], answers=babi.answers)
+    np.testing.assert_array_equal(again.sentences[1:, 0], babi.sentences[1:, 0] + 1)
+    with pytest.raises(data_utils.DataError, match=r"train.txt, line \d+: the word 'mary' is unknown"):
+        data_utils.load_babi(small, [1], words=[word for word in babi.words if word != "mary"])
+    with pytest.raises(data_utils.DataError, match=r"train.txt, line \d+: the answer 'garden' is unknown"):
+        data_utils.load_babi(small, [1], answers=[answer for answer in babi.answers if answer != "garden"])
+
+
+def archive(path, members):
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return str(path)
+
+
+def release_members(folder):
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(place, name), "rb") as file:
+                yield os.path.relpath(os.path.join(place, name), folder), file.read()
+
+
+def test_folder_archive_and_variant_are_read_alike(small, tmp_path):
+    members = list(release_members(small))
+    packed = archive(tmp_path / "babi.tar.gz", members + [(n.replace("en-10k", "en"), c) for n, c in members])
+    expected = data_utils.read_tasks(small, [1, 2]).fingerprint()
+    for path in (packed, packed + "/en-10k", small + "/", os.path.join(small, "tasks_1-20_v1-2"),
+                 os.path.join(small, "tasks_1-20_v1-2", "en-10k")):
+        assert data_utils.read_tasks(path, [1, 2]).fingerprint() == expected
+    one_k = data_utils.read_tasks(packed + "/en", [1, 2])
+    assert sorted(one_k.hashes)[0] == "en/qa1_single-supporting-fact_test.txt"
+
+
+def test_reading_an_archive_writes_nothing(small, tmp_path):
+    members = [("../" * i + "tasks_1-20_v1-2/en-10k/" + os.path.basename(name), content)
+               for i, (name, content) in enumerate(release_members(small))]
+    packed = archive(tmp_path / "babi.tar.gz", [("/etc/escaped.txt", b"x"), ("../escaped.txt", b"x"), *members])
+    before = sorted(tmp_path.rglob("*"))
+    data_utils.read_tasks(packed, [1, 2])
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not os.path.exists("/etc/escaped.txt") and not os.path.exists(tmp_path.parent / "escaped.txt")
+
+
+def test_unreadable_data_is_named(small, tmp_path):
+    packed = archive(tmp_path / "babi.tar.gz", release_members(small))
+    with open(packed, "rb") as file:
+        content = file.read()
+    (tmp_path / "short.tar.gz").write_bytes(content[:len(content) // 2])
+    (tmp_path / "text.tar.gz").write_text("not an archive")
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("short.tar.gz", "cannot be read"), ("text.tar.gz", "cannot be read"),
+                         ("empty", "4 of 4 task files are missing"), ("nowhere", "no such file or folder")):
+        with pytest.raises(data_utils.DataError, match=reason) as caught:
+            data_utils.read_tasks(str(tmp_path / name), [1, 2])
+        assert str(tmp_path / name) in str(caught.value)
+    with pytest.raises(data_utils.DataError, match="2 of 6 task files are missing, the first qa3_"):
+        data_utils.read_tasks(packed, [1, 2, 3])
+    path = os.path.join(small, "tasks_1-20_v1-2", "en-10k", "qa1_single-supporting-fact_test.txt")
+    with open(path, "ab") as file:
+        file.write(b"1 caf\xe9\n")
+    with pytest.raises(data_utils.DataError, match=r"qa1_single-supporting-fact_test.txt, line 151: not UTF-8"):
+        data_utils.read_tasks(small, [1])
+
+
+def test_files_that_are_not_the_released_ones_are_named(small):
+    assert data_utils.read_tasks(small, [1]).differing() == [
+        f"en-10k/qa1_single-supporting-fact_{split}.txt" for split in ("test", "train")]
+
+
+def test_validation_is_a_tenth_of_each_task_at_random_by_the_seed(small):
+    stories = data_utils.load_babi(small, [1, 2]).train
+    stories.question = np.arange(len(stories), dtype=np.int32)
+    training, validation = data_utils.split_validation(stories, 5)
+    assert np.bincount(validation.task).tolist() == [0, 20, 20]
+    assert sorted([*training.question, *validation.question]) == list(range(400))
+    again, other = (data_utils.split_validation(stories, seed)[1] for seed in (5, 6))
+    np.testing.assert_array_equal(again.question, validation.question)
+    assert set(other.question) != set(validation.question)
+
+
+def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
+    babi = data_utils.load_babi(small, [1, 2], mx=4)
+    rows = np.array([3, 0, 399, 17])
+    batch = data_utils.pack_stories(babi, babi.train, rows, [(4, 4), (32, 16)])
+    assert batch.story_of_fact.shape == (32,) and batch.sentences.shape == (16, babi.sentences.shape[1])
+    for row, question in enumerate(rows):
+        slots = np.flatnonzero(batch.story_of_fact == row)
+        facts = babi.train.facts[question][babi.train.facts[question] > 0]
+        np.testing.assert_array_equal(batch.sentences[batch.sentence_of_fact[slots]], babi.sentences[facts])
+        np.testing.assert_array_equal(batch.time_of_fact[slots], len(babi.words) + 1 + np.arange(len(facts)))
+        np.testing.assert_array_equal(batch.question[row], babi.questions[babi.train.question[question]])
+    used = batch.story_of_fact >= 0
+    assert set(batch.story_of_fact[~used]) == {-1} and set(batch.time_of_fact[~used]) == {0}
+    distinct = {tuple(sentence) for sentence in batch.sentences if sentence.any()}
+    assert len(distinct) == np.count_nonzero(batch.sentences.any(axis=1))
+
+
+def test_any_batch_fits_a_size(small):
+    babi = data_utils.load_babi(small, [1, 2], mx=9)
+    sizes = data_utils.slot_sizes(babi.train, 8)
+    assert sizes == sorted(sizes) and sizes[-1] == (80, 80)
+    longest = np.argsort(-np.count_nonzero(babi.train.facts, axis=1))[:8]
+    data_utils.pack_stories(babi, babi.train, longest, sizes)
+
+
+# On the real data
+
+
+def test_real_data_has_the_known_counts(real_babi):
+    babi = data_utils.load_babi(real_babi)
+    assert len(babi.train) == 200000 and len(babi.test) == 20000
+    assert (len(babi.words), len(babi.answers)) == (145, 60)
+    assert babi.sentences.shape == (3208 + 1, 11) and babi.questions.shape == (439, 11)
+    assert np.bincount(babi.test.task).tolist() == [0] + [1000] * 20
+    assert "milk,apple" in babi.answers and "apple,milk" in babi.answers
+    kept = np.count_nonzero(babi.train.facts, axis=1)
+    assert kept.max() == 30 and abs(kept.mean() - 8.25) < 0.05
+
+
+def test_real_1k_data_loads_through_the_same_option(real_babi):
+    babi = data_utils.load_babi(real_babi + "/en")
+    assert len(babi.train) == 20000 and not babi.files.differing()
+
+
+def test_real_supporting_facts_hold_the_answer_of_task_1(real_babi):
+    (_, text) = data_utils.read_tasks(real_babi, [1]).texts[1, "test"]
+    for item in data_utils.parse_task(text, "qa1"):
+        (supporting,) = item.supporting
+        assert item.answer in item.facts[supporting]
+
+
+def test_the_known_vocabulary_is_that_of_the_released_files(real_babi):
+    babi = data_utils.load_babi(real_babi)
+    words, answers = data_utils.read_vocabulary(range(1, 21))
+    assert (babi.words, babi.answers) == (sorted(words), sorted(answers))
+    few = data_utils.load_babi(real_babi, [8, 17])
+    words, answers = data_utils.read_vocabulary([8, 17])
+    assert (few.words, few.answers) == (sorted(words), sorted(answers))

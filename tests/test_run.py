@@ -1,0 +1,221 @@
+"""WMemNN_bAbI.py from end to end on small data: learning, files, evaluation, interruption, refinement."""
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+import data_utils
+import small_babi
+import training
+import WMemNN_bAbI as script
+
+from conftest import ROOT
+
+NAME = "WMemNN_bAbI_8_8_10_0_1"
+pytestmark = pytest.mark.usefixtures("without_xla")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small_babi.write_tasks(tmp_path_factory.mktemp("data"), train=600, test=200)
+
+
+def arguments(data, models, *more, rd="0", lr="0.01", epochs="3"):
+    return ["8", "8", "10", rd, lr, "1", "--data", data, "--models", str(models), "--tasks", "1,2",
+            "--epochs", epochs, "--hops", "2", "--heads", "2", "--relation-units", "8", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory, without_xla):
+    """A models folder with a finished run of three epochs."""
+    models = tmp_path_factory.mktemp("finished")
+    script.main(arguments(data, models))
+    return models
+
+
+def weights(models, name=NAME):
+    values = {}
+    with h5py.File(os.path.join(models, f"{name}.weights.h5")) as file:
+        file.visititems(lambda key, item: values.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return values
+
+
+def assert_same_weights(models, others):
+    first, second = weights(models), weights(others)
+    assert first and first.keys() == second.keys()
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, second[key], err_msg=key)
+
+
+def record(models, name=NAME):
+    with open(os.path.join(models, f"{name}.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def log(models, name=NAME):
+    with open(os.path.join(models, f"{name}.csv"), encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_log_and_record_hold_what_they_promise(finished):
+    rows = log(finished)
+    assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+                             "stories_per_second"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[2]["loss"]) < float(rows[0]["loss"])
+    assert {row["learning_rate"] for row in rows} == {"0.01"}
+    saved = record(finished)
+    assert saved["arguments"]["lz"] == 8 and saved["arguments"]["clip_norm"] == 40.0
+    assert saved["backend"] in saved["versions"] and saved["parameters"] > 0 and saved["device"]
+    assert len(saved["data"]["fingerprint"]) == 64 and len(saved["data"]["differ_from_release"]) == 4
+    best = max(rows, key=lambda row: float(row["val_accuracy"]))
+    assert saved["best_epoch"] == int(best["epoch"]) and saved["epochs_done"] == 3
+    test = saved["test"]
+    assert test["questions"] == {"1": 200, "2": 200}
+    assert test["error"] == {task: round(100 * wrong / 200, 4) for task, wrong in test["wrong"].items()}
+    assert test["mean_error"] == pytest.approx(sum(test["error"].values()) / 2)
+    assert test["failed_tasks"] == [int(task) for task, error in test["error"].items() if error > 5]
+
+
+def test_it_learns(data, tmp_path):
+    script.main(arguments(data, tmp_path, epochs="20", lr="0.003"))
+    assert record(tmp_path)["test"]["mean_error"] < 62  # guessing one of four places: 75
+
+
+def test_evaluation_prints_the_table_of_the_training(finished, data, capsys):
+    before = {name: (finished / name).read_bytes() for name in os.listdir(finished)}
+    capsys.readouterr()
+    script.main(arguments(data, finished, "--evaluate"))
+    files = data_utils.read_tasks(data, [1, 2])
+    assert training.table(record(finished)["test"], files) in capsys.readouterr().out
+    assert {name: (finished / name).read_bytes() for name in os.listdir(finished)} == before
+
+
+def test_a_finished_run_is_left_as_it_is(finished, data, capsys):
+    before = record(finished)
+    script.main(arguments(data, finished))
+    assert "all 3 epochs are done" in capsys.readouterr().out
+    assert record(finished) == before
+
+
+class Crash(BaseException):
+    """Stands for the end of the process between two writes."""
+
+
+def test_a_crash_between_any_two_writes_is_made_good(finished, data, tmp_path, monkeypatch):
+    """The run is cut short of each kind of file in turn, the state of the second epoch last, and goes on every time."""
+    whole = training.write_whole
+    for kind, epochs_in_log in (("weights.h5", 0), ("csv", 0), ("json", 1), ("state.h5", 2)):
+        def cut(path, content, kind=kind, epochs_in_log=epochs_in_log):
+            if path.endswith(f"{NAME}.{kind}") and epochs_in_log == (len(log(tmp_path)) if epochs_in_log else 0):
+                raise Crash
+            whole(path, content)
+
+        monkeypatch.setattr(training, "write_whole", cut)
+        with pytest.raises(Crash):
+            script.main(arguments(data, tmp_path))
+    monkeypatch.undo()
+    script.main(arguments(data, tmp_path))
+    assert_same_weights(tmp_path, finished)
+    assert [row["val_accuracy"] for row in log(tmp_path)] == [row["val_accuracy"] for row in log(finished)]
+
+
+def start(argv):
+    return subprocess.Popen([sys.executable, "WMemNN_bAbI.py", *argv], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+
+
+def wait_for_epoch(process, epoch):
+    for line in process.stdout:
+        if line.startswith(f"epoch {epoch}/"):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(data, tmp_path):
+    """As from the command line, XLA included; killed in the second epoch or while the first is saved."""
+    argv = [*arguments(data, tmp_path / "killed"), "--steps-per-epoch", "8"]
+    process = start(argv)
+    wait_for_epoch(process, 1)
+    process.kill()
+    process.communicate()
+    assert len(log(tmp_path / "killed")) < 3
+    for models in ("killed", "whole"):
+        argv[argv.index("--models") + 1] = str(tmp_path / models)
+        _, error = start(argv).communicate()
+        assert not error
+    assert_same_weights(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data, tmp_path):
+    process = start([*arguments(data, tmp_path, epochs="5000"), "--steps-per-epoch", "8"])
+    wait_for_epoch(process, 1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in error and "Traceback" not in error
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_more_epochs_of_a_constant_rate_go_on(finished, data, tmp_path):
+    script.main(arguments(data, tmp_path, epochs="2"))
+    script.main(arguments(data, tmp_path, epochs="3"))
+    assert_same_weights(tmp_path, finished)
+    with pytest.raises(training.DataError, match="3 epochs are done already"):
+        script.main(arguments(data, tmp_path, epochs="1"))
+
+
+def test_fresh_starts_over(finished, data, tmp_path):
+    script.main(arguments(data, tmp_path, lr="0.02", epochs="1"))
+    script.main(arguments(data, tmp_path, "--fresh"))
+    assert_same_weights(tmp_path, finished)
+
+
+def test_another_seed_gives_another_run(finished, data, tmp_path):
+    argv = arguments(data, tmp_path, epochs="1")
+    argv[5] = "2"
+    script.main(argv)
+    first, second = weights(finished), weights(tmp_path, NAME[:-1] + "2")
+    assert any((first[key] != second[key]).any() for key in first)
+
+
+def test_refinement_goes_on_from_the_earlier_run_on_all_questions(data, tmp_path, capsys):
+    script.main(arguments(data, tmp_path, epochs="1"))
+    capsys.readouterr()
+    script.main(arguments(data, tmp_path, rd="1", lr="1e-5", epochs="6"))
+    assert "1,200 training and 120 validation questions" in capsys.readouterr().out
+    name = NAME.replace("_0_1", "_1_1")
+    rates = [float(row["learning_rate"]) for row in log(tmp_path, name)]
+    np.testing.assert_allclose(rates, [1e-5] * 4 + [5e-6] * 2, rtol=1e-3)
+    before, after = weights(tmp_path), weights(tmp_path, name)
+    largest = max(np.abs(before[key] - after[key]).max() for key in before)
+    assert 0 < largest < 1e-5 * 38 * 6  # a step of Adam is no longer than about the rate
+
+
+def test_defaults_are_the_papers():
+    args = script.parse_arguments([])
+    assert (args.ez, args.lz, args.mx, args.rd, args.lr, args.seed) == (30, 30, 30, 0, 1e-3, 1234)
+    assert (args.epochs, args.batch_size, args.hops, args.heads, args.relation_units) == (400, 32, 4, 8, 128)
+    assert (args.l2, args.clip_norm, args.schedule, args.tasks) == (1e-3, 40.0, "constant", list(range(1, 21)))
+    refining = script.parse_arguments(["30", "30", "30", "1"])
+    assert (refining.epochs, refining.lr) == (20, 1e-5)
+    assert script.parse_arguments(["--tasks", "1,2,16-19"]).tasks == [1, 2, 16, 17, 18, 19]
+
+
+def test_cosine_rises_then_falls_to_zero():
+    args = script.parse_arguments(["--schedule", "cosine", "--warmup-steps", "10", "--epochs", "10"])
+    rate = training.learning_rate(args, 0.1, 10)
+    np.testing.assert_allclose([float(rate(step)) for step in (0, 5, 10, 55, 100)], [0, 0.05, 0.1, 0.05, 0], atol=1e-6)
+
+
+def test_the_loss_of_a_batch_is_32_times_its_mean():
+    logits = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+    cross_entropy = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1], [0, 2]]
+    np.testing.assert_allclose(training.BatchCrossentropy(32)(np.array([0, 2]), logits), 32 * cross_entropy.mean(),
+                               rtol=1e-6)
