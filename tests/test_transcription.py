@@ -1,0 +1,37 @@
+"""The benchmark's plain transcription computes the script's function, on stories without padding."""
+import keras
+import numpy as np
+
+import data_utils
+import transcription
+import WMemNN_bAbI as script
+
+import training
+
+
+def full_stories(random, mx=4):
+    """A Babi in which every sentence has the same length and every story mx facts."""
+    stories = data_utils.Stories(random.integers(1, 8, (10, mx)).astype("int32"), random.integers(0, 3, 10),
+                                 random.integers(0, 5, 10).astype("int32"), np.ones(10, "int32"))
+    sentences = random.integers(1, 7, (8, 3)).astype("int32")
+    sentences[0] = 0
+    return data_utils.Babi([f"word{i}" for i in range(6)], [f"answer{i}" for i in range(5)], sentences,
+                           random.integers(1, 7, (3, 4)).astype("int32"), stories, stories, stories, None)
+
+
+def test_transcription_is_the_same_function():
+    random = np.random.default_rng(3)
+    babi = full_stories(random)
+    args = script.parse_arguments(["5", "6", "4", "--hops", "3", "--heads", "2", "--relation-units", "7"])
+    model, plain = script.build_model(args, babi), transcription.build_transcription(args, babi)
+    assert model.count_params() == plain.count_params()
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.5))
+    transcription.copy_weights(model, plain)
+    batch = data_utils.pack_stories(babi, babi.test, np.arange(10), [(48, 16)])
+    expected = keras.ops.convert_to_numpy(plain(list(transcription.padded_inputs(babi, babi.test))))
+    np.testing.assert_allclose(model(batch), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(sum(model.losses), sum(plain.losses), rtol=1e-5)
+    loss = training.BatchCrossentropy(32)
+    np.testing.assert_allclose(loss(babi.test.answer, expected), 32 * np.mean(
+        np.log(np.exp(expected).sum(1)) - expected[np.arange(10), babi.test.answer]), rtol=1e-5)
