@@ -200,16 +200,14 @@ class Run:
     def restore(self, model):
         """Bring a compiled model to the last saved state; where there is none, save the one it is in.
 
-        So weights without a state are those of a run that cannot go on, not of one that was stopped in its first epoch.
+        So weights without a state are those of an earlier run, not of one that was stopped in its first epoch.
 
         Raises:
             DataError: a state that cannot be read, or that belongs to other settings.
         """
         path = self.path("state.h5")
         if not os.path.exists(path):
-            if os.path.exists(self.path("weights.h5")):
-                raise DataError(f"{self.path('weights.h5')}: weights without the state to go on from; --evaluate uses "
-                                "them, --fresh replaces them, --models DIR trains elsewhere")
+            self._set_aside()
             self.save_state(model)
             return
         try:
@@ -225,6 +223,18 @@ class Run:
         for variable, value in zip(variables, values):
             variable.assign(value)
         self.rows = rows
+
+    def _set_aside(self):
+        """Move the files of an earlier run that left no state to go on from into a folder of their own."""
+        earlier = [path for path in map(self.path, ("weights.h5", "csv", "json")) if os.path.exists(path)]
+        if earlier:
+            number = 1
+            while os.path.exists(folder := os.path.join(self.models, f"earlier-{number}")):
+                number += 1
+            os.mkdir(folder)
+            for path in earlier:
+                os.rename(path, os.path.join(folder, os.path.basename(path)))
+            print(f"{self.name}: the files of the earlier run of this name are now in {folder}")
 
     def _check_settings(self, saved, path):
         for key in sorted({*saved, *self.settings}):

@@ -177,6 +177,15 @@ def test_fresh_starts_over(finished, data, tmp_path):
     assert_same_weights(tmp_path, finished)
 
 
+def test_weights_without_a_state_are_set_aside(finished, data, tmp_path):
+    for kind in ("weights.h5", "csv", "json"):
+        (tmp_path / f"{NAME}.{kind}").write_bytes((finished / f"{NAME}.{kind}").read_bytes())
+    script.main(arguments(data, tmp_path, epochs="1"))
+    assert len(log(tmp_path)) == 1
+    assert_same_weights(tmp_path / "earlier-1", finished)
+    assert record(tmp_path / "earlier-1") == record(finished)
+
+
 def test_another_seed_gives_another_run(finished, data, tmp_path):
     argv = arguments(data, tmp_path, epochs="1")
     argv[5] = "2"
