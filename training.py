@@ -1,5 +1,5 @@
 """What the training scripts share: options, batches, the state of a run, its record and its report."""
-import importlib
+import importlib.util
 import io
 import json
 import math
@@ -60,7 +60,7 @@ def add_run_options(parser, epochs, batch_size):
         help="course of the learning rate; cosine falls to zero over all epochs (default %(default)s)")
     add("--warmup-steps", type=natural_number, metavar="N", default=0,
         help="batches over which a cosine schedule first rises from zero (default %(default)s)")
-    add("--tensorboard", metavar="DIR", help="also log there for TensorBoard (default: no)")
+    add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
     add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name")
 
@@ -373,6 +373,9 @@ def fit(model, run, record, batches, validation, args):
             print(f"going on after epoch {done} of {args.epochs}")
         callbacks = [Epochs(run, record, batches, args.epochs)]
         if args.tensorboard:
+            missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
+            if missing:
+                raise DataError(f"--tensorboard needs the package {missing[0]}: pip install {' '.join(missing)}")
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
                   callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)

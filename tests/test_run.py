@@ -228,3 +228,18 @@ def test_the_loss_of_a_batch_is_32_times_its_mean():
     cross_entropy = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1], [0, 2]]
     np.testing.assert_allclose(training.BatchCrossentropy(32)(np.array([0, 2]), logits), 32 * cross_entropy.mean(),
                                rtol=1e-6)
+
+
+def test_simulated_data_is_named_at_the_start_in_the_record_and_above_the_table():
+    test = {"questions": {"4": 10}, "wrong": {"4": 1}, "error": {"4": 10.0}, "mean_error": 10.0, "failed_tasks": [4]}
+    for simulated in (True, False):
+        files = data_utils.TaskFiles("data", {}, {}, simulated)
+        said = training.describe_data(files), training.table(test, files).split("\n")[0]
+        assert all(("simulated data, not the released benchmark" in text) == simulated for text in said)
+        assert training.data_record(files)["simulated"] is simulated
+
+
+def test_tensorboard_without_its_package_is_one_line(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(data_utils.DataError, match="pip install tensorflow tensorboard"):
+        script.main(arguments(data, tmp_path, "--tensorboard", str(tmp_path / "logs")))
