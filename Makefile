@@ -16,12 +16,12 @@ babi: $(VENV)/run
 			echo "make: training on SIMULATED data, not the released benchmark"; \
 			$(VENV)/bin/python data/simulate_babi.py --out data/babi; }; \
 	fi
-	$(VENV)/bin/python WMemNN_bAbI.py --data $(BABI) $(ARGS)
+	$(VENV)/bin/python WMemNN_bAbI.py --data "$(BABI)" $(ARGS)
 
-# The layers are tested on both backends, everything else on TensorFlow.
+# The layers, and a run that is cut short and goes on, are tested on both backends, everything else on TensorFlow.
 test: $(VENV)/test
 	$(VENV)/bin/python -m pytest tests
-	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_layers.py
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_layers.py tests/test_run.py -k 'test_layers or crash'
 
 $(VENV)/run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; give make PYTHON=...")'

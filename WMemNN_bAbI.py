@@ -32,7 +32,7 @@ def parse_arguments(argv=None):
         help="0 trains; k > 0 refines the weights of run k-1 on all training questions (default %(default)s)")
     add("lr", nargs="?", type=command_line.positive_float,
         help=f"learning rate of Adam (default 0.001; {REFINEMENT_RATE:g} when rd > 0)")
-    add("seed", nargs="?", type=command_line.natural_number, default=1234, help="of everything random (default %(default)s)")
+    add("seed", nargs="?", type=command_line.seed_number, default=1234, help="of everything random (default %(default)s)")
     add("--data", metavar="PATH", default="data/babi",
         help="folder or .tar.gz of the bAbI tasks v1.2; PATH/en is the 1k data (default %(default)s)")
     add("--tasks", type=command_line.task_list, metavar="LIST", default=list(range(1, 21)),
@@ -55,6 +55,10 @@ def parse_arguments(argv=None):
 
 def run_name(args, rd):
     return f"WMemNN_bAbI_{args.ez}_{args.lz}_{args.mx}_{rd}_{args.seed}"
+
+
+def weights_path(args, rd):
+    return os.path.join(args.models, f"{run_name(args, rd)}.weights.h5")
 
 
 # Model
@@ -89,7 +93,7 @@ def build_model(args, babi):
 def train(args, model, babi, run, record):
     """Train, or go on; returns the record, and leaves the model with the weights of the best epoch."""
     if args.rd:
-        training.load_weights(model, os.path.join(args.models, f"{run_name(args, args.rd - 1)}.weights.h5"))
+        training.load_weights(model, weights_path(args, args.rd - 1), record["refines_sha256"])
     training_stories, validation_stories = data_utils.split_validation(babi.train, args.seed)
     if args.rd:
         training_stories = babi.train  # as the original does: validation questions are among them
@@ -112,8 +116,6 @@ def train(args, model, babi, run, record):
 def main(argv=None):
     args = parse_arguments(argv)
     keras.utils.set_random_seed(args.seed)
-    settings = {key: value for key, value in vars(args).items()
-                if key not in ("data", "models", "tensorboard", "evaluate", "fresh")}
     saved = {}
     if args.evaluate or args.rd:
         path = os.path.join(args.models, f"{run_name(args, args.rd if args.evaluate else args.rd - 1)}.json")
@@ -124,26 +126,35 @@ def main(argv=None):
         extra = {task: simulate_babi.simulate_task(task, args.extra_simulated, args.seed, "extra") for task in args.tasks}
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, saved.get("words"), saved.get("answers"), extra)
     print(training.describe_data(babi.files))
-    if extra:
-        print(f"with {args.extra_simulated:,} simulated training questions more for each task")
     model = build_model(args, babi)
-    run = training.Run(args.models, run_name(args, args.rd), settings | {"data": babi.files.fingerprint()})
+    # Weights trained on simulated questions are said to be so, whatever they are refined or evaluated on.
+    simulated = training.simulated_training(saved, babi.files, args)
+    print("".join(f"{line}\n" for line in simulated), end="")
+
+    settings = {key: value for key, value in vars(args).items()
+                if key not in ("data", "models", "tensorboard", "evaluate", "fresh")}
+    settings |= {"data": babi.files.fingerprint(), "backend": keras.backend.backend()}
+    if args.rd:
+        settings["refines_sha256"] = training.file_digest(weights_path(args, args.rd - 1))
+    run = training.Run(args.models, run_name(args, args.rd), settings)
     if args.evaluate:
-        training.load_weights(model, run.path("weights.h5"))
-        test = training.test_result(babi.test, training.predict(model, babi, babi.test))
-        print(training.table(test, babi.files))
-        return
-    run.check_writable()
-    record = {"arguments": vars(args), **training.environment(), "data": training.data_record(babi.files),
-              "parameters": model.count_params(), "words": babi.words, "answers": babi.answers,
-              "validation_inside_training": args.rd > 0}
-    print(f"{run.name}: {model.count_params():,} parameters")
-    record = train(args, model, babi, run, record)
+        training.load_weights(model, run.path("weights.h5"), saved.get("weights_sha256"))
+    else:
+        run.check_writable()
+        print(f"{run.name}: {model.count_params():,} parameters")
+        record = {"arguments": vars(args), "data": training.data_record(babi.files),
+                  "parameters": model.count_params(), "words": babi.words, "answers": babi.answers,
+                  "trained_on_simulated": simulated, "validation_inside_training": args.rd > 0,
+                  "refines_sha256": settings.get("refines_sha256")}
+        record = train(args, model, babi, run, record)
     test = training.test_result(babi.test, training.predict(model, babi, babi.test))
-    run.save_record(record | {"test": test})
-    print(training.table(test, babi.files))
-    print(f"saved: {run.path('weights.h5')}, .csv, .json")
+    if not args.evaluate:
+        run.save_record(record | {"test": test})
+    print("\n".join([*simulated, training.table(test, babi.files)]))
+    if not args.evaluate:
+        print(f"saved: {run.path('weights.h5')}, .csv, .json")
 
 
 if __name__ == "__main__":
-    command_line.run_script(main, "nothing saved is lost; the same command goes on from the last finished epoch")
+    command_line.run_script(main, "nothing saved is lost; the same command, without --fresh, goes on from the last "
+                            "finished epoch")

@@ -29,6 +29,14 @@ def natural_number(text):
     return int(text)
 
 
+def seed_number(text):
+    """A seed, below 2**32, for argparse."""
+    number = natural_number(text)
+    if number >= 2**32:
+        raise argparse.ArgumentTypeError("must be below 2**32")
+    return number
+
+
 def positive_float(text):
     """A finite number above 0, for argparse."""
     number = natural_float(text)

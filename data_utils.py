@@ -16,6 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 RELEASE = "tasks_1-20_v1-2"
+HOW_TO_GET_IT = (f"python data/get_babi.py downloads the tasks, python data/simulate_babi.py --out data/babi simulates "
+                 f"them, --data PATH names a folder or a {RELEASE}.tar.gz")
+LARGEST_FILE = 100_000_000  # bytes; the largest released one has 4.7 million
 SIMULATED = "SIMULATED.txt"  # marks a folder of files that a simulator wrote
 VARIANTS = ("en", "en-10k", "hn", "hn-10k", "shuffled", "shuffled-10k")
 MANIFEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "babi.sha1")
@@ -73,7 +76,7 @@ def parse_task(text, name):
             return DataError(f"{name}, line {number}: {what}; restore the released file")
 
         identifier, _, rest = line.rstrip("\r").partition(" ")
-        if not identifier.isdecimal() or not rest.strip():
+        if not identifier.isdecimal() or len(identifier) > 9 or not rest.strip():
             raise malformed(f"expected 'ID sentence', found {line[:60]!r}")
         identifier = int(identifier)
         if identifier == 1:
@@ -166,8 +169,7 @@ def read_tasks(path, tasks=range(1, 21)):
     if not os.path.exists(root) and os.path.basename(root) in VARIANTS:
         root, variant = os.path.split(root)
     if not os.path.exists(root):
-        raise DataError(f"{path}: no such file or folder; unpack the bAbI tasks v1.2 there, "
-                        f"or give --data a folder or a {RELEASE}.tar.gz")
+        raise DataError(f"{path}: no such file or folder; {HOW_TO_GET_IT}")
     wanted = {f"qa{task}_{TASKS[task - 1]}_{split}.txt": (task, split)
               for task in tasks for split in ("train", "test")}
     try:
@@ -175,12 +177,18 @@ def read_tasks(path, tasks=range(1, 21)):
             contents, variant, simulated = _read_folder(root, variant, wanted)
         else:
             contents, simulated = _read_archive(root, variant, wanted)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except DataError:
+        raise
+    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError, OverflowError) as error:
         raise DataError(f"{root}: cannot be read ({error}); get the file again") from None
     missing = [name for name in wanted if name not in contents]
     if missing:
         raise DataError(f"{path}: {len(missing)} of {len(wanted)} task files are missing, the first "
-                        f"{missing[0]}; give --data a folder or archive of the bAbI tasks v1.2")
+                        f"{missing[0]}; {HOW_TO_GET_IT}")
+    digests = {name: blob_hash(contents[name]) for name in wanted}
+    if variant not in VARIANTS:  # a folder of any name: the variant is the one whose files these are
+        released = read_manifest()
+        variant = max(("en-10k", "en"), key=lambda v: sum(released.get(f"{v}/{n}") == h for n, h in digests.items()))
     texts, hashes = {}, {}
     for name, key in wanted.items():
         try:
@@ -188,7 +196,7 @@ def read_tasks(path, tasks=range(1, 21)):
         except UnicodeDecodeError as error:
             line = contents[name].count(b"\n", 0, error.start) + 1
             raise DataError(f"{root}: {variant}/{name}, line {line}: not UTF-8; restore the released file") from None
-        hashes[f"{variant}/{name}"] = blob_hash(contents[name])
+        hashes[f"{variant}/{name}"] = digests[name]
     return TaskFiles(root, texts, hashes, simulated)
 
 
@@ -212,6 +220,8 @@ def _read_archive(root, variant, wanted):
             folder, name = os.path.split(member.name)
             simulated = simulated or name == SIMULATED
             if name in wanted and os.path.basename(folder) == variant and member.isfile():
+                if member.size > LARGEST_FILE:
+                    raise DataError(f"{root}: {member.name} has {member.size:,} bytes; this is not the released archive")
                 contents[name] = archive.extractfile(member).read()
     return contents, simulated
 
@@ -304,21 +314,22 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_t
     word_numbers = {word: number for number, word in enumerate(words, start=1)}
     answer_numbers = {answer: number for number, answer in enumerate(answers)}
 
-    def unknown(kind, what, sentence):
+    def unknown(kind, what):
         for name, text in files.texts.values():
             for number, line in enumerate(text.split("\n"), start=1):
-                if sentence in line:
+                sentence, *fields = line.split("\t")
+                if what in (tokenize(sentence) if kind == "word" else map(str.strip, fields[:1])):
                     return DataError(f"{files.source}: {name}, line {number}: the {kind} {what!r} is unknown to the "
                                      "saved weights; use the data and the tasks they were trained with")
         return DataError(f"the {kind} {what!r} of the extra training questions is unknown to the saved weights")
 
     def table(sentences, first_row):
         rows = [first_row, *map(tokenize, sentences)] if first_row is not None else list(map(tokenize, sentences))
-        numbers = np.zeros((len(rows), max(map(len, rows))), np.int32)
+        numbers = np.zeros((len(rows), max(1, *map(len, rows))), np.int32)
         for row, tokens in zip(numbers, rows):
             for column, word in enumerate(tokens):
                 if word not in word_numbers:
-                    raise unknown("word", word, next(s for s in sentences if word in tokenize(s)))
+                    raise unknown("word", word)
                 row[column] = word_numbers[word]
         return numbers
 
@@ -331,7 +342,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_t
             row[:len(newest_first)] = newest_first
         for item, _ in items:
             if item.answer not in answer_numbers:
-                raise unknown("answer", item.answer, item.answer)
+                raise unknown("answer", item.answer)
         return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
                        np.array([answer_numbers[item.answer] for item, _ in items], np.int32),
                        np.array([task for _, task in items], np.int32))
@@ -348,12 +359,16 @@ def split_validation(stories, seed):
         seed: int.
     Returns:
         training and validation questions, Stories; 9,000 and 1,000 a task in en-10k.
+    Raises:
+        DataError: no question is left to train on.
     """
     random = np.random.default_rng([seed, 0])
     held_out = np.zeros(len(stories), bool)
     for task in np.unique(stories.task):
         rows = random.permutation(np.flatnonzero(stories.task == task))
-        held_out[rows[:len(rows) // 10]] = True
+        held_out[rows[:-(-len(rows) // 10)]] = True
+    if held_out.all():
+        raise DataError("the training files have a question a task; there is none to train on beside those for validation")
     return stories.take(~held_out), stories.take(held_out)
 
 

@@ -1,4 +1,5 @@
 """What the training scripts share: options, batches, the state of a run, its record and its report."""
+import hashlib
 import importlib.util
 import io
 import json
@@ -10,8 +11,9 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
+import zlib
 
-import h5py
 import numpy as np
 
 import data_utils
@@ -28,6 +30,8 @@ def _import_quietly(module):
         os.dup2(notes.fileno(), 2)
         try:
             return importlib.import_module(module)
+        except KeyboardInterrupt:
+            sys.exit(130)
         except BaseException:
             notes.seek(0)
             os.write(standard_error, notes.read())
@@ -62,7 +66,7 @@ def add_run_options(parser, epochs, batch_size):
         help="batches over which a cosine schedule first rises from zero (default %(default)s)")
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
-    add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name")
+    add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name; leave it out to go on with the new one")
 
 
 # Batches
@@ -147,15 +151,32 @@ def save_weights(model, path):
     write_whole(path, content)
 
 
-def load_weights(model, path):
-    """Load what `save_weights` wrote. Raises DataError where the file is missing, damaged or of another model."""
-    if not os.path.exists(path):
-        raise DataError(f"{path}: no such file; train that run first, or give its folder with --models")
+def file_digest(path):
+    """SHA-256 of a file. Raises DataError where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; train that run first, or give its folder with --models") from None
+
+
+def load_weights(model, path, digest=None):
+    """Load what `save_weights` wrote.
+
+    Args:
+        model: functional model.
+        path: str.
+        digest: str, the `file_digest` that the record of the run holds; by default not checked.
+    Raises:
+        DataError: the file is missing, damaged, of another model, or not the one of the record.
+    """
+    if file_digest(path) != (digest or file_digest(path)):
+        raise DataError(f"{path}: not the weights of the record beside it, or damaged; let the run end, or restore both")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the error below says
             _weights_only(model).load_weights(path)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:150]
         raise DataError(f"{path}: the weights do not fit these arguments, or the file is damaged ({reason}); "
                         "give the arguments they were trained with, or train again with --fresh") from None
@@ -165,7 +186,7 @@ class Run:
     """The files of one run in the models folder, and how far it got.
 
     NAME.weights.h5 holds the weights of the best epoch so far, NAME.csv the log, NAME.json the record, and
-    NAME.state.h5 everything that the next epoch needs: weights, optimizer and log. The state is written last, so after
+    NAME.state.npz everything that the next epoch needs: weights, optimizer and log. The state is written last, so after
     an interruption at any moment the run goes on from the last state and writes the others anew.
 
     Args:
@@ -180,10 +201,10 @@ class Run:
     def __init__(self, models, name, settings):
         self.models, self.name = models, name
         self.settings = json.loads(json.dumps(settings))
-        self.rows = []
+        self.rows, self.earlier_sessions, self.session = [], [], None
 
     def path(self, kind):
-        """Path of the run's file of a kind: "weights.h5", "csv", "json" or "state.h5"."""
+        """Path of the run's file of a kind: "weights.h5", "csv", "json" or "state.npz"."""
         return os.path.join(self.models, f"{self.name}.{kind}")
 
     def best(self):
@@ -205,16 +226,16 @@ class Run:
         Raises:
             DataError: a state that cannot be read, or that belongs to other settings.
         """
-        path = self.path("state.h5")
+        path = self.path("state.npz")
         if not os.path.exists(path):
             self._set_aside()
             self.save_state(model)
             return
         try:
-            with h5py.File(path) as file:
-                settings, rows = (json.loads(file.attrs[key]) for key in ("settings", "rows"))
-                values = [file[f"variables/{i}"][()] for i in range(len(file["variables"]))]
-        except (OSError, KeyError, ValueError) as error:
+            with np.load(path, allow_pickle=False) as state:
+                settings, rows, sessions = (json.loads(str(state[key])) for key in ("settings", "rows", "sessions"))
+                values = [state[f"variable_{i}"] for i in range(len(state.files) - 3)]
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: cannot be read ({error}); --fresh starts over") from None
         self._check_settings(settings, path)
         variables = self._variables(model)
@@ -222,7 +243,7 @@ class Run:
             raise DataError(f"{path}: does not fit the model of these arguments; --fresh starts over")
         for variable, value in zip(variables, values):
             variable.assign(value)
-        self.rows = rows
+        self.rows, self.earlier_sessions = rows, sessions
 
     def _set_aside(self):
         """Move the files of an earlier run that left no state to go on from into a folder of their own."""
@@ -260,18 +281,22 @@ class Run:
     def save_state(self, model):
         """Save what the next epoch needs."""
         state = io.BytesIO()
-        with h5py.File(state, "w") as file:
-            file.attrs["settings"], file.attrs["rows"] = json.dumps(self.settings), json.dumps(self.rows)
-            for i, variable in enumerate(self._variables(model)):
-                file[f"variables/{i}"] = keras.ops.convert_to_numpy(variable)
-        write_whole(self.path("state.h5"), state.getvalue())
+        np.savez(state, settings=json.dumps(self.settings), rows=json.dumps(self.rows),
+                 sessions=json.dumps(self.sessions()), **{f"variable_{i}": keras.ops.convert_to_numpy(variable)
+                                                         for i, variable in enumerate(self._variables(model))})
+        write_whole(self.path("state.npz"), state.getvalue())
+
+    def sessions(self):
+        """What ran which epochs: `environment()` with "first_epoch", one for each time the run was started or went on."""
+        return self.earlier_sessions + ([self.session] if self.session else [])
 
     def save_record(self, record):
         """Write the record, a dict of JSON values, with what the log says of the run."""
         best = self.best()
         record = {**record, "epochs_done": len(self.rows), "best_epoch": best["epoch"],
                   "best_val_accuracy": best["val_accuracy"],
-                  "seconds": round(sum(row["seconds"] for row in self.rows), 1)}
+                  "seconds": round(sum(row["seconds"] for row in self.rows), 1),
+                  "weights_sha256": file_digest(self.path("weights.h5")), "sessions": self.sessions()}
         write_whole(self.path("json"), (json.dumps(record, indent=1) + "\n").encode())
 
 
@@ -284,19 +309,25 @@ class Epochs(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.set_epoch(epoch)
+        self.learning_rate = float(self.model.optimizer.learning_rate)
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise DataError(f"the loss is {logs['loss']} in epoch {len(self.run.rows) + 1}, before batch {batch + 2}; "
-                            f"what was saved until epoch {len(self.run.rows)} stays; try a lower learning rate")
+        self._check_finite("loss", logs)
         self.trained = time.perf_counter()
 
+    def _check_finite(self, key, logs):
+        if not math.isfinite(logs[key]):
+            done = len(self.run.rows)
+            raise DataError(f"the {key} is {logs[key]} in epoch {done + 1}; what was saved until epoch {done} stays; try a "
+                            "lower learning rate")
+
     def on_epoch_end(self, epoch, logs=None):
+        self._check_finite("val_loss", logs)  # the last update may have spoilt the weights after the loss was taken
         stories = min(self.batches.steps * self.batches.batch_size, len(self.batches.stories))
         seconds = time.perf_counter() - self.started
         row = {"epoch": epoch + 1, **{key: round(float(logs[key]), 6) for key in Run.COLUMNS[1:5]},
-               "learning_rate": float(f"{float(self.model.optimizer.learning_rate):.6g}"),
+               "learning_rate": float(f"{self.learning_rate:.6g}"),
                "seconds": round(seconds, 2),
                "stories_per_second": round(stories / (self.trained - self.started), 1)}
         self.run.rows.append(row)
@@ -363,7 +394,7 @@ def fit(model, run, record, batches, validation, args):
         run.restore(model)
     done = len(run.rows)
     if done > args.epochs:
-        raise DataError(f"{run.path('state.h5')}: {done} epochs are done already, more than --epochs {args.epochs}; "
+        raise DataError(f"{run.path('state.npz')}: {done} epochs are done already, more than --epochs {args.epochs}; "
                         "--evaluate prints their table, --fresh trains again")
     if done == args.epochs:
         print(f"{run.name}: all {done} epochs are done; --fresh trains again")
@@ -371,7 +402,8 @@ def fit(model, run, record, batches, validation, args):
     else:
         if done:
             print(f"going on after epoch {done} of {args.epochs}")
-        callbacks = [Epochs(run, record, batches, args.epochs)]
+        run.session = {"first_epoch": done + 1, **environment()}
+        callbacks = [Epochs(run, record | environment(), batches, args.epochs)]
         if args.tensorboard:
             missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
             if missing:
@@ -379,6 +411,7 @@ def fit(model, run, record, batches, validation, args):
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
                   callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
+        record |= environment()
     load_weights(model, run.path("weights.h5"))
     return record
 
@@ -388,16 +421,28 @@ def fit(model, run, record, batches, validation, args):
 
 def environment():
     """What ran: command, versions, backend, device, commit; for the record."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    git = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=40"],
-                         capture_output=True, text=True, check=False)
     backend = keras.backend.backend()
     versions = {"python": platform.python_version(), "keras": keras.__version__, "numpy": np.__version__,
                 backend: sys.modules[backend].__version__}
     return {"command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]), "versions": versions,
             "backend": backend, "device": f"{platform.machine()}, {os.cpu_count()} cores; "
             + ", ".join(keras.distribution.list_devices()),
-            "git_commit": git.stdout.strip() or None}
+            "git_commit": _git_commit()}
+
+
+def _git_commit():
+    """The commit of this code, "-dirty" behind it where files differ from it; None where there is no git."""
+    here = os.path.dirname(os.path.realpath(__file__))
+
+    def git(*command):
+        return subprocess.run(["git", "-C", here, *command], capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        if git("rev-parse", "--show-toplevel") != here:
+            return None
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except OSError:
+        return None
 
 
 def data_record(files):
@@ -418,11 +463,33 @@ def describe_data(files):
     return line + (f";\n      not the released ones: {', '.join(differing)}" if differing else "")
 
 
+def simulated_training(saved, files, args):
+    """What was simulated of the questions that weights are or were trained on, as a list of lines for the reader.
+
+    Args:
+        saved: dict, the record of the weights that are evaluated or refined, or an empty one.
+        files: data_utils.TaskFiles.
+        args: parsed arguments with `evaluate` and `extra_simulated`.
+    """
+    lines = list(saved.get("trained_on_simulated", []))
+    if not args.evaluate:
+        if files.simulated:
+            lines.append(f"trained on {SIMULATED_WARNING}")
+        if args.extra_simulated:
+            lines.append(f"trained with {args.extra_simulated:,} simulated questions a task beside those of the files")
+    return list(dict.fromkeys(lines))
+
+
 def read_record(path):
     """Read a run's record. Raises DataError where it is missing or damaged."""
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            record = json.load(file)
+        if not isinstance(record, dict) or any(
+                not isinstance(record.get(key), kind)
+                for key, kind in (("arguments", dict), ("data", dict), ("words", list), ("answers", list))):
+            raise ValueError("not the record of a run")
+        return record
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; the record of a run belongs beside its weights") from None
     except (OSError, ValueError) as error:
@@ -432,7 +499,7 @@ def read_record(path):
 def check_options(path, record, args, options):
     """Raise DataError if the run of a record had other values of some options than `args` has."""
     for option in options:
-        before, now = record["arguments"][option], getattr(args, option)
+        before, now = record["arguments"].get(option), getattr(args, option)
         if before != now:
             flag = option.replace("_", "-")
             raise DataError(f"{path}: that run was trained with --{flag} {before}, not {now}; give --{flag} {before}")
@@ -461,7 +528,7 @@ def test_result(stories, outputs):
 
 def table(test, files):
     """The per-task error table of a `test_result` on the test questions of some files, as text."""
-    lines = [SIMULATED_WARNING] if files.simulated else []
+    lines = [f"tested on {SIMULATED_WARNING}"] if files.simulated else []
     lines += [f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"]
     for task, error in test["error"].items():
         name = data_utils.TASKS[int(task) - 1].replace("-", " ")

@@ -7,6 +7,7 @@ import pytest
 
 import command_line
 import small_babi
+import training
 import WMemNN_bAbI as script
 
 NAME = "WMemNN_bAbI_4_4_3_0_1"
@@ -56,6 +57,7 @@ def contents(folder):
     (["30", "30", "30", "0", "0"], "argument lr: must be above 0"),
     (["30", "30", "30", "0", "nan"], "argument lr: 'nan' is not a finite number"),
     (["30", "30", "30", "0", "1e-3", "x"], "argument seed: 'x' is not a whole number"),
+    (["30", "30", "30", "0", "1e-3", str(2**32)], "argument seed: must be below 2**32"),
     (["--tasks", "0-3"], "'0-3' is not a task from 1 to 20"),
     (["--tasks", "1,21"], "'21' is not a task from 1 to 20"),
     (["--tasks", "5-2"], "'5-2' is not a task"),
@@ -69,7 +71,8 @@ def test_arguments(capsys, argv, reason):
 
 def test_missing_data_says_how_to_get_it(capsys, tmp_path):
     error = refused(capsys, arguments(str(tmp_path / "nowhere"), str(tmp_path)))
-    assert "no such file or folder" in error and "--data" in error
+    assert "no such file or folder" in error
+    assert "data/get_babi.py" in error and "data/simulate_babi.py" in error and "--data PATH" in error
 
 
 def test_damaged_data_files_are_named(capsys, tmp_path):
@@ -118,14 +121,21 @@ def test_weights_that_do_not_fit_or_are_damaged(capsys, data, trained, tmp_path)
     argv = arguments(data, str(tmp_path), "--evaluate")
     assert f"{NAME}.weights.h5: no such file" in refused(capsys, argv)
     (tmp_path / f"{NAME}.weights.h5").write_bytes(contents(trained)[f"{NAME}.weights.h5"][:5000])
-    assert f"{NAME}.weights.h5: the weights do not fit" in refused(capsys, argv)
+    assert f"{NAME}.weights.h5: not the weights of the record" in refused(capsys, argv)
+    whole = contents(trained)[f"{NAME}.weights.h5"]
+    (tmp_path / f"{NAME}.weights.h5").write_bytes(whole[:4000] + bytes([whole[4000] ^ 1]) + whole[4001:])
+    assert f"{NAME}.weights.h5: not the weights of the record" in refused(capsys, argv)
     wider = json.loads(record)
     wider["words"].append("zebra")
     (tmp_path / f"{NAME}.json").write_text(json.dumps(wider))
-    (tmp_path / f"{NAME}.weights.h5").write_bytes(contents(trained)[f"{NAME}.weights.h5"])
+    (tmp_path / f"{NAME}.weights.h5").write_bytes(whole)
     assert f"{NAME}.weights.h5: the weights do not fit" in refused(capsys, argv)
-    (tmp_path / f"{NAME}.json").write_text("{")
-    assert f"{NAME}.json: cannot be read" in refused(capsys, argv)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"arguments": {}, "data": {}, "words": 5}'])
+def test_a_record_that_is_none(capsys, data, tmp_path, content):
+    (tmp_path / f"{NAME}.json").write_text(content)
+    assert f"{NAME}.json: cannot be read" in refused(capsys, arguments(data, str(tmp_path), "--evaluate"))
 
 
 def test_evaluation_of_data_with_other_words(capsys, trained, tmp_path):
@@ -147,22 +157,29 @@ def test_a_run_of_the_same_name_with_other_options(capsys, data, trained):
 def test_a_damaged_state(capsys, data, trained, tmp_path):
     for name, content in contents(trained).items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / f"{NAME}.state.h5").write_bytes(b"half a file")
-    assert f"{NAME}.state.h5: cannot be read" in refused(capsys, arguments(data, str(tmp_path)))
+    (tmp_path / f"{NAME}.state.npz").write_bytes(b"half a file")
+    assert f"{NAME}.state.npz: cannot be read" in refused(capsys, arguments(data, str(tmp_path)))
     assert (tmp_path / f"{NAME}.weights.h5").read_bytes() == contents(trained)[f"{NAME}.weights.h5"]
 
 
 def test_a_models_folder_that_cannot_be_written(capsys, data, tmp_path):
     (tmp_path / "models").write_text("a file, not a folder")
     assert "models" in refused(capsys, arguments(data, str(tmp_path / "models")))
-    if os.geteuid() == 0:
-        pytest.skip("the rest: root may write to a read-only folder")
-    (tmp_path / "read_only").mkdir(mode=0o500)
-    assert "cannot be written" in refused(capsys, arguments(data, str(tmp_path / "read_only")))
+
+
+def test_a_models_folder_that_is_read_only(capsys, data, tmp_path, monkeypatch):
+    """A refusal stands in for the rights of the folder, since root may write to any."""
+    def refuse(path, *args):
+        if os.path.dirname(path) == str(tmp_path):
+            raise PermissionError(13, "Permission denied", path)
+        return open(path, *args)
+
+    monkeypatch.setattr(command_line, "open", refuse, raising=False)
+    assert "cannot be written (Permission denied)" in refused(capsys, arguments(data, str(tmp_path)))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full on this system")
-@pytest.mark.parametrize("kind", ["weights.h5", "csv", "json", "state.h5"])
+@pytest.mark.parametrize("kind", ["weights.h5", "csv", "json", "state.npz"])
 def test_a_full_disk_leaves_what_was_saved(capsys, data, trained, tmp_path, kind):
     for name, content in contents(trained).items():
         (tmp_path / name).write_bytes(content)
@@ -174,6 +191,14 @@ def test_a_full_disk_leaves_what_was_saved(capsys, data, trained, tmp_path, kind
     assert not os.path.lexists(full)
 
 
+def test_weights_spoilt_by_the_last_update_are_not_saved(data, tmp_path):
+    """The loss is taken before the update; only the validation shows what that did."""
+    epochs = training.Epochs(training.Run(str(tmp_path), NAME, {}), {}, None, 5)
+    with pytest.raises(training.DataError, match="the val_loss is nan in epoch 1"):
+        epochs.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5, "val_loss": float("nan"), "val_accuracy": 0.0})
+    assert not os.listdir(tmp_path)
+
+
 def test_a_loss_that_is_not_finite(capsys, data, tmp_path):
     error = refused(capsys, arguments(data, str(tmp_path), lr="1e30"))
     assert "the loss is nan in epoch 1" in error and "lower learning rate" in error
@@ -182,6 +207,6 @@ def test_a_loss_that_is_not_finite(capsys, data, tmp_path):
 
 def test_states_hold_no_half_written_files(trained):
     assert sorted(contents(trained)) == sorted(
-        f"{NAME}.{kind}" for kind in ("csv", "json", "state.h5", "weights.h5"))
+        f"{NAME}.{kind}" for kind in ("csv", "json", "state.npz", "weights.h5"))
     with h5py.File(os.path.join(trained, f"{NAME}.weights.h5")) as file:
         assert "optimizer" not in file

@@ -36,6 +36,7 @@ def test_windows_line_ends_and_a_missing_last_one_change_nothing():
 @pytest.mark.parametrize("line, reason", [
     ("Mary moved to the bathroom.", "expected 'ID sentence'"),
     ("3", "expected 'ID sentence'"),
+    ("3" * 5000 + " Mary moved on.", "expected 'ID sentence'"),
     ("7 Mary moved on.", "ID 7 follows ID 2"),
     ("3 Where is Mary?", "no answer"),
     ("3 Where is Mary? \t\t1", "no answer"),
@@ -146,6 +147,30 @@ def test_unreadable_data_is_named(small, tmp_path):
         file.write(b"1 caf\xe9\n")
     with pytest.raises(data_utils.DataError, match=r"qa1_single-supporting-fact_test.txt, line 151: not UTF-8"):
         data_utils.read_tasks(small, [1])
+
+
+def test_a_folder_of_any_name_holds_the_same_data(small, tmp_path):
+    expected = data_utils.read_tasks(small, [1, 2])
+    os.rename(os.path.join(small, "tasks_1-20_v1-2", "en-10k"), tmp_path / "mine")
+    moved = data_utils.read_tasks(str(tmp_path / "mine"), [1, 2])
+    assert (moved.hashes, moved.fingerprint()) == (expected.hashes, expected.fingerprint())
+
+
+def test_an_unknown_answer_is_found_where_it_is_an_answer(small):
+    path = os.path.join(small, "tasks_1-20_v1-2", "en-10k", "qa2_two-supporting-facts_test.txt")
+    answers = data_utils.load_babi(small, [1, 2]).answers
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("1 Mary went to the garden.\n2 Where is Mary? \twent\t1\n")
+    with pytest.raises(data_utils.DataError, match="qa2_two-supporting-facts_test.txt, line 152: the answer 'went'"):
+        data_utils.load_babi(small, [1, 2], answers=answers)
+
+
+def test_few_questions_leave_some_for_validation(tmp_path):
+    small = small_babi.write_tasks(tmp_path, train=5, test=5)
+    training, validation = data_utils.split_validation(data_utils.load_babi(small, [1]).train, 0)
+    assert (len(training), len(validation)) == (4, 1)
+    with pytest.raises(data_utils.DataError, match="none to train on"):
+        data_utils.split_validation(training.take(np.arange(1)), 0)
 
 
 def test_files_that_are_not_the_released_ones_are_named(small):
