@@ -1,4 +1,4 @@
-# Set-up, training and tests from a fresh clone; needs Python 3.11 or later and make.
+# Set-up, training and tests from a fresh clone; needs make and Python 3.11 to 3.13.
 PYTHON ?= python3
 BABI ?= data/babi
 # More options of the training, such as ARGS='--epochs 2'.
@@ -24,7 +24,7 @@ test: $(VENV)/test
 	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_layers.py tests/test_run.py -k 'test_layers or crash'
 
 $(VENV)/run: requirements.txt
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; give make PYTHON=...")'
+	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("TensorFlow 2.21 needs Python 3.11 to 3.13; give make PYTHON=...")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement requirements.txt
 	touch $@

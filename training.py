@@ -306,8 +306,10 @@ class Epochs(keras.callbacks.Callback):
     def __init__(self, run, record, batches, epochs):
         super().__init__()
         self.run, self.record, self.batches, self.epochs = run, record, batches, epochs
+        self.line = ""
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._print_line()
         self.batches.set_epoch(epoch)
         self.learning_rate = float(self.model.optimizer.learning_rate)
         self.started = time.perf_counter()
@@ -334,9 +336,19 @@ class Epochs(keras.callbacks.Callback):
         self.run.save(self.model, self.record)
         best = self.run.best()
         left = (self.epochs - epoch - 1) * seconds
-        print(f"epoch {epoch + 1}/{self.epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.4f}, "
-              f"validation {row['val_accuracy']:.4f} (best {best['val_accuracy']:.4f} in epoch {best['epoch']}), "
-              f"{seconds:.0f} s, {row['stories_per_second']:.0f} stories/s, {_duration(left)} left", flush=True)
+        self.line = (
+            f"epoch {epoch + 1}/{self.epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.4f}, "
+            f"validation {row['val_accuracy']:.4f} (best {best['val_accuracy']:.4f} in epoch {best['epoch']}), "
+            f"{seconds:.0f} s, {row['stories_per_second']:.0f} stories/s, {_duration(left)} left\n")
+        if not sys.stdout.isatty():  # on a terminal the progress bar is not yet complete
+            self._print_line()
+
+    def on_train_end(self, logs=None):
+        self._print_line()
+
+    def _print_line(self):
+        print(self.line, end="", flush=True)
+        self.line = ""
 
 
 def _duration(seconds):
