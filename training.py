@@ -187,7 +187,9 @@ class Run:
 
     NAME.weights.h5 holds the weights of the best epoch so far, NAME.csv the log, NAME.json the record, and
     NAME.state.npz everything that the next epoch needs: weights, optimizer and log. The state is written last, so after
-    an interruption at any moment the run goes on from the last state and writes the others anew.
+    an interruption at any moment the run goes on from the last state and writes the others anew. (Keras's ModelCheckpoint,
+    CSVLogger and BackupAndRestore write in place and know nothing of each other: a kill between them leaves a log with a
+    row too many or a damaged file.)
 
     Args:
         models: str, the folder; it is made.
@@ -201,7 +203,7 @@ class Run:
     def __init__(self, models, name, settings):
         self.models, self.name = models, name
         self.settings = json.loads(json.dumps(settings))
-        self.rows, self.earlier_sessions, self.session = [], [], None
+        self.rows, self.earlier_parts, self.part = [], [], None
 
     def path(self, kind):
         """Path of the run's file of a kind: "weights.h5", "csv", "json" or "state.npz"."""
@@ -233,7 +235,7 @@ class Run:
             return
         try:
             with np.load(path, allow_pickle=False) as state:
-                settings, rows, sessions = (json.loads(str(state[key])) for key in ("settings", "rows", "sessions"))
+                settings, rows, parts = (json.loads(str(state[key])) for key in ("settings", "rows", "parts"))
                 values = [state[f"variable_{i}"] for i in range(len(state.files) - 3)]
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: cannot be read ({error}); --fresh starts over") from None
@@ -243,7 +245,7 @@ class Run:
             raise DataError(f"{path}: does not fit the model of these arguments; --fresh starts over")
         for variable, value in zip(variables, values):
             variable.assign(value)
-        self.rows, self.earlier_sessions = rows, sessions
+        self.rows, self.earlier_parts = rows, parts
 
     def _set_aside(self):
         """Move the files of an earlier run that left no state to go on from into a folder of their own."""
@@ -282,13 +284,13 @@ class Run:
         """Save what the next epoch needs."""
         state = io.BytesIO()
         np.savez(state, settings=json.dumps(self.settings), rows=json.dumps(self.rows),
-                 sessions=json.dumps(self.sessions()), **{f"variable_{i}": keras.ops.convert_to_numpy(variable)
+                 parts=json.dumps(self.parts()), **{f"variable_{i}": keras.ops.convert_to_numpy(variable)
                                                          for i, variable in enumerate(self._variables(model))})
         write_whole(self.path("state.npz"), state.getvalue())
 
-    def sessions(self):
+    def parts(self):
         """What ran which epochs: `environment()` with "first_epoch", one for each time the run was started or went on."""
-        return self.earlier_sessions + ([self.session] if self.session else [])
+        return self.earlier_parts + ([self.part] if self.part else [])
 
     def save_record(self, record):
         """Write the record, a dict of JSON values, with what the log says of the run."""
@@ -296,7 +298,7 @@ class Run:
         record = {**record, "epochs_done": len(self.rows), "best_epoch": best["epoch"],
                   "best_val_accuracy": best["val_accuracy"],
                   "seconds": round(sum(row["seconds"] for row in self.rows), 1),
-                  "weights_sha256": file_digest(self.path("weights.h5")), "sessions": self.sessions()}
+                  "weights_sha256": file_digest(self.path("weights.h5")), "parts": self.parts()}
         write_whole(self.path("json"), (json.dumps(record, indent=1) + "\n").encode())
 
 
@@ -414,7 +416,7 @@ def fit(model, run, record, batches, validation, args):
     else:
         if done:
             print(f"going on after epoch {done} of {args.epochs}")
-        run.session = {"first_epoch": done + 1, **environment()}
+        run.part = {"first_epoch": done + 1, **environment()}
         callbacks = [Epochs(run, record | environment(), batches, args.epochs)]
         if args.tensorboard:
             missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]

@@ -73,7 +73,7 @@ def test_log_and_record_hold_what_they_promise(finished):
     assert {row["learning_rate"] for row in rows} == {"0.01"}
     saved = record(finished)
     assert saved["arguments"]["lz"] == 8 and saved["arguments"]["clip_norm"] == 40.0
-    assert [session["first_epoch"] for session in saved["sessions"]] == [1]
+    assert [part["first_epoch"] for part in saved["parts"]] == [1]
     assert saved["backend"] in saved["versions"] and saved["parameters"] > 0 and saved["device"]
     assert len(saved["data"]["fingerprint"]) == 64 and len(saved["data"]["differ_from_release"]) == 4
     best = max(rows, key=lambda row: float(row["val_accuracy"]))
@@ -169,7 +169,7 @@ def test_more_epochs_of_a_constant_rate_go_on(finished, data, tmp_path):
     script.main(arguments(data, tmp_path, epochs="2"))
     script.main(arguments(data, tmp_path, epochs="3"))
     assert_same_weights(tmp_path, finished)
-    assert [session["first_epoch"] for session in record(tmp_path)["sessions"]] == [1, 3]
+    assert [part["first_epoch"] for part in record(tmp_path)["parts"]] == [1, 3]
     with pytest.raises(training.DataError, match="3 epochs are done already"):
         script.main(arguments(data, tmp_path, epochs="1"))
 
