@@ -3,6 +3,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import logging
 import math
 import os
 import platform
@@ -42,6 +43,7 @@ def _import_quietly(module):
 
 
 keras = _import_quietly("keras")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
 
 FAILED = 5.0  # per cent of wrong answers above which a bAbI task counts as failed
 
@@ -111,7 +113,7 @@ def predict(model, babi, stories, batch_size=250):
     # In random order: batches of one task after the other would differ in size from task to task.
     batches = StoryBatches(babi, stories, batch_size, [0])
     outputs = np.empty((len(stories), len(babi.answers)), np.float32)
-    outputs[batches.order] = model.predict(batches, verbose=0)
+    outputs[batches.order] = _uncompiled(model).predict(batches, verbose=0)
     return outputs
 
 
@@ -135,9 +137,9 @@ class BatchCrossentropy(keras.losses.Loss):
 # The state of a run
 
 
-def _weights_only(model):
-    """The same layers without the optimizer, whose moments would treble the file."""
-    return keras.Model(model.inputs, model.outputs, name=model.name)
+def _uncompiled(model):
+    """The same layers without an optimizer, whose moments would treble a file, and without steps in one execution."""
+    return keras.Model(model.input, model.output, name=model.name)
 
 
 def save_weights(model, path):
@@ -145,7 +147,7 @@ def save_weights(model, path):
     # Not straight to `path`: HDF5 crashes the process when it runs out of space while it writes.
     with tempfile.TemporaryDirectory() as folder:
         temporary = os.path.join(folder, "model.weights.h5")
-        _weights_only(model).save_weights(temporary)
+        _uncompiled(model).save_weights(temporary)
         with open(temporary, "rb") as file:
             content = file.read()
     write_whole(path, content)
@@ -175,7 +177,7 @@ def load_weights(model, path, digest=None):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the error below says
-            _weights_only(model).load_weights(path)
+            _uncompiled(model).load_weights(path)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:150]
         raise DataError(f"{path}: the weights do not fit these arguments, or the file is damaged ({reason}); "

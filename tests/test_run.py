@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -270,3 +271,15 @@ def test_tensorboard_without_its_package_is_one_line(data, tmp_path, monkeypatch
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(data_utils.DataError, match="pip install tensorflow tensorboard"):
         script.main(arguments(data, tmp_path, "--tensorboard", str(tmp_path / "logs")))
+
+
+@pytest.mark.parametrize("folder", ["40-epochs", "simulated"])
+def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys, folder):
+    models = os.path.join(ROOT, "models", folder)
+    capsys.readouterr()
+    script.main(["30", "30", "30", "0", "0.001", "1", "--data", real_babi, "--models", models, "--evaluate"])
+    (mean_error,) = re.findall(r"mean error ([\d.]+) %", capsys.readouterr().out)
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        (row,) = re.findall(r"\| mean error % \| (.*) \|", file.read())
+    column = {"40-epochs": 0, "simulated": 2}[folder]
+    assert float(mean_error) == pytest.approx(float(row.split(" | ")[column]), abs=0.03)  # the last bits vary
