@@ -88,8 +88,8 @@ class StoryBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, babi, stories, batch_size, order_seed, steps=None):
-        # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, up
-        # to a minute. JAX is faster without a second thread.
+        # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, whose
+        # period doubles. JAX needs no tf.data.
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.babi, self.stories, self.batch_size, self.order_seed = babi, stories, batch_size, order_seed
         self.sizes = data_utils.slot_sizes(stories, batch_size)
@@ -172,7 +172,8 @@ def load_weights(model, path, digest=None):
     Raises:
         DataError: the file is missing, damaged, of another model, or not the one of the record.
     """
-    if file_digest(path) != (digest or file_digest(path)):
+    found = file_digest(path)
+    if digest not in (None, found):
         raise DataError(f"{path}: not the weights of the record beside it, or damaged; let the run end, or restore both")
     try:
         with warnings.catch_warnings():
@@ -403,6 +404,10 @@ def fit(model, run, record, batches, validation, args):
         DataError: the loss is not finite, or the run's files do not fit.
         OSError: the models folder cannot be written.
     """
+    if args.tensorboard:
+        missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
+        if missing:
+            raise DataError(f"--tensorboard needs the package {missing[0]}: pip install {' '.join(missing)}")
     model.optimizer.build(model.trainable_variables)
     if args.fresh:
         run.save_state(model)
@@ -418,16 +423,13 @@ def fit(model, run, record, batches, validation, args):
     else:
         if done:
             print(f"going on after epoch {done} of {args.epochs}")
-        run.part = {"first_epoch": done + 1, **environment()}
-        callbacks = [Epochs(run, record | environment(), batches, args.epochs)]
+        ran = environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
+        run.part, record = {"first_epoch": done + 1, **ran}, record | ran
+        callbacks = [Epochs(run, record, batches, args.epochs)]
         if args.tensorboard:
-            missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
-            if missing:
-                raise DataError(f"--tensorboard needs the package {missing[0]}: pip install {' '.join(missing)}")
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
                   callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
-        record |= environment()
     load_weights(model, run.path("weights.h5"))
     return record
 
