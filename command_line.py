@@ -56,6 +56,19 @@ def natural_float(text):
     return number
 
 
+def fraction(text):
+    """A number from 0 up and below 1, for argparse."""
+    number = natural_float(text)
+    if number >= 1:
+        raise argparse.ArgumentTypeError("must be below 1")
+    return number
+
+
+def unit_list(text):
+    """Sizes of layers such as 256,512, for argparse: a list of int; "none" is an empty one."""
+    return [] if text == "none" else [positive_int(size) for size in text.split(",")]
+
+
 def task_list(text):
     """Tasks such as 1,2,16-19, for argparse: a sorted list of int."""
     tasks = set()

@@ -390,49 +390,96 @@ class StoryBatch(NamedTuple):
     story_of_fact: np.ndarray
 
 
-def pack_stories(babi, stories, rows, sizes):
+class PairBatch(NamedTuple):
+    """A `StoryBatch` with the pairs of the facts of each story.
+
+    Attributes:
+        first_of_pair, second_of_pair: int32 (pair slots,), fact slots; -1 in unused slots.
+    """
+
+    question: np.ndarray
+    sentences: np.ndarray
+    sentence_of_fact: np.ndarray
+    time_of_fact: np.ndarray
+    story_of_fact: np.ndarray
+    first_of_pair: np.ndarray
+    second_of_pair: np.ndarray
+
+
+class Slots(NamedTuple):
+    """The sizes a batch is padded to; no pairs where nobody reads them."""
+
+    facts: int
+    sentences: int
+    pairs: int = 0
+
+
+def pack_stories(babi, stories, rows, sizes=None, pairs=False):
     """Lay the facts of some questions end to end, each distinct sentence once.
 
     Args:
         babi: Babi, for its tables.
         stories: Stories.
         rows: integers (batch,), rows of `stories`.
-        sizes: list of (fact slots, sentence slots) from small to large; the first that is large enough is taken.
-            A compiled model sees no other shapes.
+        sizes: list of Slots from small to large; the first that is large enough is taken, so that a compiled model
+            sees no other shapes. None gives just the slots that are used.
+        pairs: bool, whether to list the pairs of facts.
     Returns:
-        StoryBatch.
+        StoryBatch, or with `pairs` PairBatch.
     """
     facts = stories.facts[rows]
     story, column = np.nonzero(facts)
     distinct, sentence = np.unique(facts[story, column], return_inverse=True)
-    fact_slots, sentence_slots = next(
-        size for size in sizes if size[0] >= len(story) and size[1] >= len(distinct))
-    sentences = np.zeros((sentence_slots, babi.sentences.shape[1]), np.int32)
-    sentences[:len(distinct)] = babi.sentences[distinct]
-    laid = np.zeros((3, fact_slots), np.int32)
+    listed = pairs_of_facts(story) if pairs else np.zeros((2, 0), np.int32)
+    used = Slots(len(story), len(distinct), listed.shape[1])
+    slots = next(size for size in sizes or [used] if all(have >= need for have, need in zip(size, used)))
+    sentences = np.zeros((slots.sentences, babi.sentences.shape[1]), np.int32)
+    sentences[:used.sentences] = babi.sentences[distinct]
+    laid = np.zeros((3, slots.facts), np.int32)
     laid[2] = -1
-    laid[0, :len(story)] = sentence
-    laid[1, :len(story)] = column + (len(babi.words) + 1)
-    laid[2, :len(story)] = story
-    return StoryBatch(babi.questions[stories.question[rows]], sentences, *laid)
+    laid[:, :used.facts] = sentence, column + (len(babi.words) + 1), story
+    batch = StoryBatch(babi.questions[stories.question[rows]], sentences, *laid)
+    if not pairs:
+        return batch
+    laid_pairs = np.full((2, slots.pairs), -1, np.int32)
+    laid_pairs[:, :used.pairs] = listed
+    return PairBatch(*batch, *laid_pairs)
 
 
-def slot_sizes(stories, batch_size):
+def pairs_of_facts(story):
+    """All ordered pairs of facts of the same story, a fact with itself included.
+
+    Args:
+        story: integers (facts,), the story of each fact, ascending.
+    Returns:
+        int32 (2, pairs), positions in `story` of the first and the second of each pair.
+    """
+    facts_of_story = np.bincount(story)
+    partners = facts_of_story[story]
+    first = np.repeat(np.arange(len(story)), partners)
+    before = np.repeat(np.cumsum(partners) - partners, partners)
+    start_of_story = np.cumsum(facts_of_story) - facts_of_story
+    return np.stack([first, np.arange(len(first)) - before + start_of_story[story[first]]]).astype(np.int32)
+
+
+def slot_sizes(stories, batch_size, pairs=False):
     """Sizes for `pack_stories`: one for nine batches in ten, one for nearly all others, one for any batch there can be.
 
     Args:
         stories: Stories.
         batch_size: int.
+        pairs: bool, whether the pairs of facts are read.
     Returns:
-        list of (fact slots, sentence slots), as seen in random batches.
+        list of Slots, as seen in random batches.
     """
     random = np.random.default_rng(0)
     seen = []
     for _ in range(200):
         facts = stories.facts[random.integers(len(stories), size=batch_size)]
-        seen.append((np.count_nonzero(facts), len(np.unique(facts))))
+        seen.append((np.count_nonzero(facts), len(np.unique(facts)), pairs * np.sum(np.count_nonzero(facts, axis=1)**2)))
     usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
-    any_batch = np.full(2, batch_size * stories.facts.shape[1])
+    any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
-    return [tuple(int(slots) for slots in np.maximum(16, -(-np.minimum(size, any_batch) // 16) * 16))
-            for size in (usual, largest, any_batch)]
+    rounded = [np.maximum([16, 16, 16 * pairs], -(-np.minimum(size, any_batch) // 16) * 16)
+               for size in (usual, largest, any_batch)]
+    return [Slots(*(int(slots) for slots in size)) for size in rounded]

@@ -40,68 +40,99 @@ def _positive(**numbers):
 
 @keras.saving.register_keras_serializable("wmemnn")
 class SentenceEncoder(keras.layers.Layer):
-    """Input module: the last state of a GRU over the embedded words of a sentence.
+    """Input module: the last output of a GRU or an LSTM over the embedded words of a sentence.
 
-    With x_t = E[word_t], for t = 1 ... length:
+    With x_t = E[word_t], for t = 1 ... length, the GRU of Keras 2 (Cho et al. 2014, reset before the product) is
 
         z = hard_sigmoid(x_t W_z + h U_z + b_z)
         r = hard_sigmoid(x_t W_r + h U_r + b_r)
         h' = tanh(x_t W_h + (r * h) U_h + b_h)
         h <- z * h + (1 - z) * h'
 
-    This is the GRU of Keras 2 (Cho et al. 2014, reset before the product). Words 0 are padding: they leave h as it is,
-    wherever they stand. The products E W are computed once for the vocabulary, not once for each word read.
+    and the LSTM (Hochreiter and Schmidhuber 1997, with forget gate; b_f starts at 1) is
+
+        i, f, o = sigmoid(x_t W_i + h U_i + b_i), sigmoid(x_t W_f + h U_f + b_f), sigmoid(x_t W_o + h U_o + b_o)
+        c <- f * c + i * tanh(x_t W_c + h U_c + b_c)
+        h <- o * tanh(c)
+
+    Words 0 are padding: they leave the state as it is, wherever they stand. The products E W are computed once for the
+    vocabulary, not once for each word read.
 
     Args:
         vocabulary_size: int, rows of E, number 0 included.
         embedding_dim: int, columns of E.
         units: int, size of h.
+        cell: "gru" or "lstm".
+        embeddings_initializer: Keras initializer of E.
 
     Call arguments:
         words: integers (..., length), word numbers below `vocabulary_size`; the length is static.
-        initial_state: (..., units), the state to go on from; zeros by default. Going on with a sentence's last word
-            from the state of the words before it gives the state of the whole sentence.
 
     Returns:
-        (..., units), with the mask of those sentences that have a word, (...), where there is at least one such axis.
+        h (..., units), with the mask of those sentences that have a word, (...), where there is at least one such axis.
 
     Raises:
-        ValueError: a size below 1; words without a static length.
+        ValueError: a size below 1; another cell; words without a static length.
     """
 
-    def __init__(self, vocabulary_size, embedding_dim, units, **kwargs):
+    def __init__(self, vocabulary_size, embedding_dim, units, cell="gru", embeddings_initializer="uniform", **kwargs):
         super().__init__(**kwargs)
         _positive(vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, units=units)
+        if cell not in ("gru", "lstm"):
+            raise ValueError(f"cell is 'gru' or 'lstm', not {cell!r}")
         self.vocabulary_size = vocabulary_size
         self.embedding_dim = embedding_dim
         self.units = units
+        self.cell = cell
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.supports_masking = True
 
-    def build(self, words_shape, initial_state_shape=None):
+    def build(self, words_shape):
         if words_shape[-1] is None:
             raise ValueError(f"{self.name}: the words' last axis, the sentence length, is static; shape {words_shape}")
+        gates = 3 if self.cell == "gru" else 4
         self.embeddings = self.add_weight(
-            shape=(self.vocabulary_size, self.embedding_dim), initializer="uniform", name="embeddings")
+            shape=(self.vocabulary_size, self.embedding_dim), initializer=self.embeddings_initializer, name="embeddings")
         self.kernel = self.add_weight(
-            shape=(self.embedding_dim, 3 * self.units), initializer="glorot_normal", name="kernel")
+            shape=(self.embedding_dim, gates * self.units), initializer="glorot_normal", name="kernel")
         self.recurrent_kernel = self.add_weight(
-            shape=(self.units, 3 * self.units), initializer="orthogonal", name="recurrent_kernel")
-        self.bias = self.add_weight(shape=(3 * self.units,), initializer="zeros", name="bias")
+            shape=(self.units, gates * self.units), initializer="orthogonal", name="recurrent_kernel")
 
-    def call(self, words, initial_state=None):
+        def open_forget_gate(shape, dtype=None):
+            return ops.cast(ops.arange(shape[0]) // self.units == 1, dtype)
+
+        self.bias = self.add_weight(shape=(gates * self.units,), name="bias",
+                                    initializer="zeros" if self.cell == "gru" else open_forget_gate)
+
+    def call(self, words):
+        return self.read(words)[..., :self.units]
+
+    def read(self, words, initial_state=None):
+        """The state after some words: h, and for an LSTM c behind it.
+
+        Going on with a sentence's last word from the state of the words before it gives the state of the whole sentence.
+
+        Args:
+            words: integers (..., length).
+            initial_state: (..., state size), the state to go on from; zeros by default.
+        Returns:
+            (..., state size): units of a GRU, twice as many of an LSTM.
+        """
         outer_shape = ops.shape(words)[:-1]
         words = ops.reshape(words, (-1, words.shape[-1]))
+        size = self.units if self.cell == "gru" else 2 * self.units
         if initial_state is None:
-            state = ops.zeros((ops.shape(words)[0], self.units), self.compute_dtype)
+            state = ops.zeros((ops.shape(words)[0], size), self.compute_dtype)
         else:
-            state = ops.reshape(initial_state, (-1, self.units))
+            state = ops.reshape(initial_state, (-1, size))
+        step = self._gru_step if self.cell == "gru" else self._lstm_step
         projected = ops.matmul(self.embeddings, self.kernel) + self.bias
         for t in range(words.shape[1]):
             word = words[:, t]
-            state = ops.where(ops.expand_dims(word, 1) != 0, self._step(ops.take(projected, word, axis=0), state), state)
-        return ops.reshape(state, (*outer_shape, self.units))
+            state = ops.where(ops.expand_dims(word, 1) != 0, step(ops.take(projected, word, axis=0), state), state)
+        return ops.reshape(state, (*outer_shape, size))
 
-    def _step(self, projected_word, state):
+    def _gru_step(self, projected_word, state):
         gates, units = 2 * self.units, self.units
         update_reset = hard_sigmoid(
             projected_word[:, :gates] + ops.matmul(state, self.recurrent_kernel[:, :gates]))
@@ -110,24 +141,32 @@ class SentenceEncoder(keras.layers.Layer):
             projected_word[:, gates:] + ops.matmul(reset * state, self.recurrent_kernel[:, gates:]))
         return update * state + (1.0 - update) * candidate
 
+    def _lstm_step(self, projected_word, state):
+        hidden, carry = state[:, :self.units], state[:, self.units:]
+        sums = projected_word + ops.matmul(hidden, self.recurrent_kernel)
+        enter, forget, candidate, leave = (sums[:, k * self.units:(k + 1) * self.units] for k in range(4))
+        carry = ops.sigmoid(forget) * carry + ops.sigmoid(enter) * ops.tanh(candidate)
+        return ops.concatenate([ops.sigmoid(leave) * ops.tanh(carry), carry], axis=1)
+
     def compute_mask(self, words, previous_mask=None):
         if len(words.shape) < 2:
             return None
         return ops.any(ops.not_equal(words, 0), axis=-1)
 
-    def compute_output_shape(self, words_shape, initial_state_shape=None):
+    def compute_output_shape(self, words_shape):
         return (*words_shape[:-1], self.units)
 
     def get_config(self):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size,
-                "embedding_dim": self.embedding_dim, "units": self.units}
+                "embedding_dim": self.embedding_dim, "units": self.units, "cell": self.cell,
+                "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer)}
 
 
 @keras.saving.register_keras_serializable("wmemnn")
 class ShortTermStorage(keras.layers.Layer):
     """Short-term storage: memories of facts laid end to end, each distinct sentence encoded once.
 
-        m_i = GRU(E[w_1], ..., E[w_L], E[time_i])
+        m_i = encoder(w_1, ..., w_L, time_i)
 
     The last word of a fact is its time word. Facts that share a sentence share the states up to that word, so the
     sentence is read once and the time word is one more step for each fact.
@@ -148,9 +187,13 @@ class ShortTermStorage(keras.layers.Layer):
         super().__init__(**kwargs)
         self.encoder = encoder
 
+    def build(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
+        if not self.encoder.built:
+            self.encoder.build(sentences_shape)
+
     def call(self, sentences, sentence_of_fact, time_of_fact):
-        encoded = ops.take(self.encoder(sentences), sentence_of_fact, axis=0)
-        return self.encoder(ops.expand_dims(time_of_fact, 1), initial_state=encoded)
+        states = ops.take(self.encoder.read(sentences), sentence_of_fact, axis=0)
+        return self.encoder.read(ops.expand_dims(time_of_fact, 1), states)[..., :self.encoder.units]
 
     def compute_output_shape(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
         return (sentence_of_fact_shape[0], self.encoder.units)
@@ -331,23 +374,27 @@ class RelationalReasoning(keras.layers.Layer):
 
         r = sum over i, j of g([o_i; o_j; u]),   g(x) = relu(... relu(x W_1 + b_1) ... W_L + b_L)
 
-    A Relation Network (Santoro et al. 2017, arXiv 1706.01427) on the working memory buffer. W_1 is split into a part
-    for o_i, one for o_j and one for u: the first layer costs one product for each object and an addition for each pair.
+    A Relation Network (Santoro et al. 2017, arXiv 1706.01427): on the working memory buffer in a W-MemNN, on the facts
+    themselves in the network of that paper. W_1 is split into a part for o_i, one for o_j and one for u: the first layer
+    costs one product for each object and an addition for each pair.
 
     Args:
         units: sequence of int, the layers of g.
         kernel_regularizer: Keras regularizer of all kernels.
 
     Call arguments:
-        objects: (batch, objects, features).
+        objects: (batch, objects, features); or (objects of all stories, features) with `story`, `first` and `second`.
         condition: u, (batch, condition features).
+        story: integers (objects of all stories,), the row of `condition` that each object belongs to.
+        first, second: integers (pairs of all stories,), the objects i and j of each pair, both of the same story, such
+            as `data_utils.pairs_of_facts` gives them; slots with `first` below 0 are ignored.
         objects_mask: booleans (batch, objects), which objects are real; by default all. A pair counts when both are.
 
     Returns:
         r (batch, units[-1]).
 
     Raises:
-        ValueError: no layer, or a size below 1.
+        ValueError: no layer, or a size below 1; objects (objects of all stories, features) without their pairs.
     """
 
     def __init__(self, units=(128, 128, 128), kernel_regularizer=None, **kwargs):
@@ -361,7 +408,7 @@ class RelationalReasoning(keras.layers.Layer):
                                kernel_regularizer=self.kernel_regularizer, name=f"g_{i}")
             for i, size in enumerate(units[1:], start=2)]
 
-    def build(self, objects_shape, condition_shape):
+    def build(self, objects_shape, condition_shape, story_shape=None, first_shape=None, second_shape=None):
         self.kernel = self.add_weight(
             shape=(2 * objects_shape[-1] + condition_shape[-1], self.units[0]), initializer="glorot_normal",
             regularizer=self.kernel_regularizer, name="g_1_kernel")
@@ -369,28 +416,45 @@ class RelationalReasoning(keras.layers.Layer):
         for dense, features in zip(self.deeper, self.units):
             dense.build((None, features))
 
-    def call(self, objects, condition, objects_mask=None):
+    def call(self, objects, condition, story=None, first=None, second=None, objects_mask=None):
         features = objects.shape[-1]
-        first = ops.matmul(objects, self.kernel[:features])
-        second = ops.matmul(objects, self.kernel[features:2 * features])
+        as_first = ops.matmul(objects, self.kernel[:features])
+        as_second = ops.matmul(objects, self.kernel[features:2 * features])
         shared = ops.matmul(condition, self.kernel[2 * features:]) + self.bias
-        first = first + ops.expand_dims(shared, 1)
-        pairs = ops.relu(ops.expand_dims(first, 2) + ops.expand_dims(second, 1))
+        if len(objects.shape) == 2:
+            if story is None or first is None or second is None:
+                raise ValueError(f"{self.name}: objects of shape (objects, features) need story, first and second")
+            return self._sum_over_listed_pairs(as_first, as_second, shared, story, first, second)
+        pairs = ops.expand_dims(as_first + ops.expand_dims(shared, 1), 2) + ops.expand_dims(as_second, 1)
         number = ops.shape(objects)[1] ** 2
-        pairs = ops.reshape(pairs, (-1, self.units[0]))
-        for dense in self.deeper:
-            pairs = dense(pairs)
-        pairs = ops.reshape(pairs, (-1, number, self.units[-1]))
+        related = ops.reshape(self._deeper(ops.reshape(pairs, (-1, self.units[0]))), (-1, number, self.units[-1]))
         if objects_mask is not None:
             real = ops.expand_dims(objects_mask, 2) & ops.expand_dims(objects_mask, 1)
-            pairs = ops.where(ops.reshape(real, (-1, number, 1)), pairs, 0.0)
-        return ops.sum(pairs, axis=1)
+            related = ops.where(ops.reshape(real, (-1, number, 1)), related, 0.0)
+        return ops.sum(related, axis=1)
+
+    def _sum_over_listed_pairs(self, as_first, as_second, shared, story, first, second):
+        batch = ops.shape(shared)[0]
+        # Objects of no story read any row of the condition; no pair names them.
+        as_first = as_first + ops.take(shared, ops.clip(story, 0, batch - 1), axis=0)
+        real, first, second = first >= 0, ops.maximum(first, 0), ops.maximum(second, 0)
+        related = self._deeper(ops.take(as_first, first, axis=0) + ops.take(as_second, second, axis=0))
+        # One more row than stories takes the slots without a pair; it is cut off at the end.
+        story_of_pair = ops.where(real, ops.take(story, first), batch)
+        return ops.segment_sum(related, story_of_pair, batch + 1)[:-1]
+
+    def _deeper(self, pairs):
+        pairs = ops.relu(pairs)
+        for dense in self.deeper:
+            pairs = dense(pairs)
+        return pairs
 
     def compute_mask(self, objects, previous_mask=None):
         return None
 
-    def compute_output_shape(self, objects_shape, condition_shape):
-        return (objects_shape[0], self.units[-1])
+    def compute_output_shape(self, objects_shape, condition_shape, story_shape=None, first_shape=None,
+                             second_shape=None):
+        return (condition_shape[0], self.units[-1])
 
     def get_config(self):
         return {**super().get_config(), "units": self.units,

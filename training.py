@@ -1,4 +1,4 @@
-"""What the training scripts share: options, batches, the state of a run, its record and its report."""
+"""What all training scripts share: options, the state of a run, its log and record, training with resume."""
 import hashlib
 import importlib.util
 import io
@@ -45,14 +45,14 @@ def _import_quietly(module):
 keras = _import_quietly("keras")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
 
-FAILED = 5.0  # per cent of wrong answers above which a bAbI task counts as failed
+KEPT = ("nothing saved is lost; the same command, without --fresh, goes on from the last finished epoch")
 
 
 # Arguments
 
 
-def add_run_options(parser, epochs, batch_size):
-    """Add the options of every training script."""
+def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None):
+    """Add the options of every training script, with a script's own defaults."""
     add = parser.add_argument
     add("--models", metavar="DIR", default="models", help="where weights, log and record are saved (default %(default)s)")
     add("--epochs", type=positive_int, metavar="N", help=f"passes over the training data (default {epochs})")
@@ -60,61 +60,21 @@ def add_run_options(parser, epochs, batch_size):
         help="shorten an epoch to N batches, for trying things (default: all)")
     add("--batch-size", type=positive_int, metavar="N", default=batch_size,
         help="questions in a training batch (default %(default)s)")
-    add("--clip-norm", type=positive_float, metavar="X", default=40.0,
-        help="the gradient's global norm is clipped at X (default %(default)g)")
+    add("--clip-norm", type=positive_float, metavar="X", default=clip_norm,
+        help="the gradient's global norm is clipped at X (default " + ("no)" if clip_norm is None else "%(default)g)"))
     add("--schedule", choices=("constant", "cosine"), default="constant",
         help="course of the learning rate; cosine falls to zero over all epochs (default %(default)s)")
     add("--warmup-steps", type=natural_number, metavar="N", default=0,
         help="batches over which a cosine schedule first rises from zero (default %(default)s)")
+    add("--patience", type=positive_int, metavar="N", default=patience,
+        help="stop after N epochs without a better validation accuracy (default "
+        + ("no)" if patience is None else "%(default)s)"))
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
     add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name; leave it out to go on with the new one")
 
 
-# Batches
-
-
-class StoryBatches(keras.utils.PyDataset):
-    """Batches of bAbI questions: inputs a `data_utils.StoryBatch`, targets the numbers of the answers.
-
-    The order is a permutation drawn from (`order_seed`, epoch), so an epoch has the same batches whatever ran before it.
-
-    Args:
-        babi: data_utils.Babi.
-        stories: data_utils.Stories.
-        batch_size: int.
-        order_seed: list of int.
-        steps: int, batches in an epoch; by default all.
-    """
-
-    def __init__(self, babi, stories, batch_size, order_seed, steps=None):
-        # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, whose
-        # period doubles. JAX needs no tf.data.
-        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
-        self.babi, self.stories, self.batch_size, self.order_seed = babi, stories, batch_size, order_seed
-        self.sizes = data_utils.slot_sizes(stories, batch_size)
-        self.steps = min(steps or sys.maxsize, -(-len(stories) // batch_size))
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch):
-        """Draw the order of an epoch, counted from 0."""
-        self.order = np.random.default_rng([*self.order_seed, epoch]).permutation(len(self.stories))
-
-    def __len__(self):
-        return self.steps
-
-    def __getitem__(self, index):
-        rows = self.order[index * self.batch_size:(index + 1) * self.batch_size]
-        return data_utils.pack_stories(self.babi, self.stories, rows, self.sizes), self.stories.answer[rows]
-
-
-def predict(model, babi, stories, batch_size=250):
-    """The model's outputs for all stories, in their order, (questions, answers)."""
-    # In random order: batches of one task after the other would differ in size from task to task.
-    batches = StoryBatches(babi, stories, batch_size, [0])
-    outputs = np.empty((len(stories), len(babi.answers)), np.float32)
-    outputs[batches.order] = _uncompiled(model).predict(batches, verbose=0)
-    return outputs
+# Loss
 
 
 class BatchCrossentropy(keras.losses.Loss):
@@ -137,7 +97,7 @@ class BatchCrossentropy(keras.losses.Loss):
 # The state of a run
 
 
-def _uncompiled(model):
+def uncompiled(model):
     """The same layers without an optimizer, whose moments would treble a file, and without steps in one execution."""
     return keras.Model(model.input, model.output, name=model.name)
 
@@ -147,7 +107,7 @@ def save_weights(model, path):
     # Not straight to `path`: HDF5 crashes the process when it runs out of space while it writes.
     with tempfile.TemporaryDirectory() as folder:
         temporary = os.path.join(folder, "model.weights.h5")
-        _uncompiled(model).save_weights(temporary)
+        uncompiled(model).save_weights(temporary)
         with open(temporary, "rb") as file:
             content = file.read()
     write_whole(path, content)
@@ -178,7 +138,7 @@ def load_weights(model, path, digest=None):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the error below says
-            _uncompiled(model).load_weights(path)
+            uncompiled(model).load_weights(path)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:150]
         raise DataError(f"{path}: the weights do not fit these arguments, or the file is damaged ({reason}); "
@@ -215,6 +175,10 @@ class Run:
     def best(self):
         """The row of the epoch with the highest validation accuracy, the first of equals; None before the first."""
         return max(self.rows, key=lambda row: row["val_accuracy"], default=None)
+
+    def stalled(self, patience):
+        """Whether the last `patience` epochs brought no better validation accuracy; never if `patience` is None."""
+        return patience is not None and bool(self.rows) and len(self.rows) - self.best()["epoch"] >= patience
 
     def check_writable(self):
         """Make the models folder and try it. Raises OSError."""
@@ -265,8 +229,9 @@ class Run:
     def _check_settings(self, saved, path):
         for key in sorted({*saved, *self.settings}):
             before, now = saved.get(key), self.settings.get(key)
-            # More epochs of a constant rate only go further on the same course.
-            if before != now and not (key == "epochs" and self.settings.get("schedule") == "constant"):
+            # More epochs of a constant rate only go further on the same course, and so does more patience.
+            further = key == "patience" or (key == "epochs" and self.settings.get("schedule") == "constant")
+            if before != now and not further:
                 raise DataError(f"{path}: that run had {key} {before}, not {now}; give the same, --fresh to discard "
                                 "that run, or --models DIR to train elsewhere")
 
@@ -308,9 +273,9 @@ class Run:
 class Epochs(keras.callbacks.Callback):
     """Around each epoch: its order of batches, its row in the log, what is saved, a line for the reader."""
 
-    def __init__(self, run, record, batches, epochs):
+    def __init__(self, run, record, batches, epochs, patience):
         super().__init__()
-        self.run, self.record, self.batches, self.epochs = run, record, batches, epochs
+        self.run, self.record, self.batches, self.epochs, self.patience = run, record, batches, epochs, patience
         self.line = ""
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -339,6 +304,7 @@ class Epochs(keras.callbacks.Callback):
                "stories_per_second": round(stories / (self.trained - self.started), 1)}
         self.run.rows.append(row)
         self.run.save(self.model, self.record)
+        self.model.stop_training = self.run.stalled(self.patience)
         best = self.run.best()
         left = (self.epochs - epoch - 1) * seconds
         self.line = (
@@ -417,24 +383,28 @@ def fit(model, run, record, batches, validation, args):
     if done > args.epochs:
         raise DataError(f"{run.path('state.npz')}: {done} epochs are done already, more than --epochs {args.epochs}; "
                         "--evaluate prints their table, --fresh trains again")
-    if done == args.epochs:
-        print(f"{run.name}: all {done} epochs are done; --fresh trains again")
+    stalled = run.stalled(args.patience)
+    if done == args.epochs or stalled:
+        why = f"no better validation accuracy for {args.patience} epochs" if stalled else f"all {done} epochs are done"
+        print(f"{run.name}: {why}; --fresh trains again")
         record = read_record(run.path("json"))
     else:
         if done:
             print(f"going on after epoch {done} of {args.epochs}")
         ran = environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
         run.part, record = {"first_epoch": done + 1, **ran}, record | ran
-        callbacks = [Epochs(run, record, batches, args.epochs)]
+        callbacks = [Epochs(run, record, batches, args.epochs, args.patience)]
         if args.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
                   callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
+        if run.stalled(args.patience):
+            print(f"stopped after epoch {len(run.rows)}: no better validation accuracy for {args.patience} epochs")
     load_weights(model, run.path("weights.h5"))
     return record
 
 
-# Record and report
+# Record
 
 
 def environment():
@@ -463,41 +433,6 @@ def _git_commit():
         return None
 
 
-def data_record(files):
-    """What was read, for the record: source, fingerprint, files that differ from the release."""
-    return {"source": os.path.basename(files.source.rstrip("/")), "fingerprint": files.fingerprint(),
-            "files": len(files.hashes), "simulated": files.simulated, "differ_from_release": files.differing()}
-
-
-SIMULATED_WARNING = "simulated data, not the released benchmark"
-
-
-def describe_data(files):
-    """What was read, in one line or two for the reader: simulated, or how many of the files are the released ones."""
-    if files.simulated:
-        return f"data: {files.source}: {SIMULATED_WARNING}"
-    differing = files.differing()
-    line = f"data: {files.source}, {len(files.hashes) - len(differing)} of {len(files.hashes)} files are the released ones"
-    return line + (f";\n      not the released ones: {', '.join(differing)}" if differing else "")
-
-
-def simulated_training(saved, files, args):
-    """What was simulated of the questions that weights are or were trained on, as a list of lines for the reader.
-
-    Args:
-        saved: dict, the record of the weights that are evaluated or refined, or an empty one.
-        files: data_utils.TaskFiles.
-        args: parsed arguments with `evaluate` and `extra_simulated`.
-    """
-    lines = list(saved.get("trained_on_simulated", []))
-    if not args.evaluate:
-        if files.simulated:
-            lines.append(f"trained on {SIMULATED_WARNING}")
-        if args.extra_simulated:
-            lines.append(f"trained with {args.extra_simulated:,} simulated questions a task beside those of the files")
-    return list(dict.fromkeys(lines))
-
-
 def read_record(path):
     """Read a run's record. Raises DataError where it is missing or damaged."""
     try:
@@ -521,37 +456,3 @@ def check_options(path, record, args, options):
         if before != now:
             flag = option.replace("_", "-")
             raise DataError(f"{path}: that run was trained with --{flag} {before}, not {now}; give --{flag} {before}")
-
-
-def test_result(stories, outputs):
-    """Errors of a model on test questions.
-
-    Args:
-        stories: data_utils.Stories.
-        outputs: (questions, answers), the highest is the model's answer.
-    Returns:
-        dict: "questions" and "wrong" (per task), "error" (per task, per cent), "mean_error" (mean over the tasks, per
-        cent), "failed_tasks" (above 5 per cent).
-    """
-    wrong = np.argmax(outputs, axis=1) != stories.answer
-    tasks = [int(task) for task in np.unique(stories.task)]
-    counts = {task: (int(np.sum(stories.task == task)), int(np.sum(wrong[stories.task == task]))) for task in tasks}
-    errors = {task: 100.0 * bad / number for task, (number, bad) in counts.items()}
-    return {"questions": {str(task): counts[task][0] for task in tasks},
-            "wrong": {str(task): counts[task][1] for task in tasks},
-            "error": {str(task): round(errors[task], 4) for task in tasks},
-            "mean_error": round(sum(errors.values()) / len(errors), 4),
-            "failed_tasks": [task for task in tasks if errors[task] > FAILED]}
-
-
-def table(test, files):
-    """The per-task error table of a `test_result` on the test questions of some files, as text."""
-    lines = [f"tested on {SIMULATED_WARNING}"] if files.simulated else []
-    lines += [f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"]
-    for task, error in test["error"].items():
-        name = data_utils.TASKS[int(task) - 1].replace("-", " ")
-        lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"
-                     + ("  failed" if int(task) in test["failed_tasks"] else ""))
-    lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {FAILED:g} %): "
-                 f"{len(test['failed_tasks'])} of {len(test['error'])}")
-    return "\n".join(lines)

@@ -66,7 +66,7 @@ def compare(options, mx):
     args, babi, script, training = load(options, mx)
     import transcription
 
-    batches = training.StoryBatches(babi, babi.train, args.batch_size, [1], steps=200)
+    batches = babi_training.StoryBatches(babi, babi.train, args.batch_size, [1], steps=200)
     ours = compiled(script.build_model(args, babi), args, training, jit=True)
     steps = 40
     chosen = babi.train.take(batches.order[:steps * args.batch_size])
@@ -100,7 +100,7 @@ def time_process(options):
             self.seconds = self.seconds or time.time() - STARTED
 
     first = FirstStep()
-    batches = training.StoryBatches(babi, babi.train, args.batch_size, [1], steps=1000)
+    batches = babi_training.StoryBatches(babi, babi.train, args.batch_size, [1], steps=1000)
     compiled(script.build_model(args, babi), args, training, jit=True).fit(
         batches, shuffle=False, verbose=0, callbacks=[first])
     print(f"{first.seconds:.0f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")

@@ -192,7 +192,7 @@ def test_validation_is_a_tenth_of_each_task_at_random_by_the_seed(small):
 def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
     babi = data_utils.load_babi(small, [1, 2], mx=4)
     rows = np.array([3, 0, 399, 17])
-    batch = data_utils.pack_stories(babi, babi.train, rows, [(4, 4), (32, 16)])
+    batch = data_utils.pack_stories(babi, babi.train, rows, [data_utils.Slots(4, 4), data_utils.Slots(32, 16)])
     assert batch.story_of_fact.shape == (32,) and batch.sentences.shape == (16, babi.sentences.shape[1])
     for row, question in enumerate(rows):
         slots = np.flatnonzero(batch.story_of_fact == row)
@@ -209,9 +209,30 @@ def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
 def test_any_batch_fits_a_size(small):
     babi = data_utils.load_babi(small, [1, 2], mx=9)
     sizes = data_utils.slot_sizes(babi.train, 8)
-    assert sizes == sorted(sizes) and sizes[-1] == (80, 80)
+    assert sizes == sorted(sizes) and sizes[-1] == data_utils.Slots(80, 80, 0)
     longest = np.argsort(-np.count_nonzero(babi.train.facts, axis=1))[:8]
     data_utils.pack_stories(babi, babi.train, longest, sizes)
+
+
+def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
+    babi = data_utils.load_babi(small, [1, 2], mx=4)
+    batch = data_utils.pack_stories(babi, babi.train, np.array([3, 0, 17]))
+    assert len(batch.story_of_fact) == np.count_nonzero(babi.train.facts[[3, 0, 17]])
+    assert (batch.story_of_fact >= 0).all() and batch.sentences.any(axis=1).all()
+
+
+def test_pairs_of_a_batch_are_those_of_a_double_loop(small):
+    babi = data_utils.load_babi(small, [1, 2], mx=9)
+    rows = np.arange(0, 400, 25)
+    sizes = data_utils.slot_sizes(babi.train, 16, pairs=True)
+    assert sizes[-1] == data_utils.Slots(144, 144, 16 * 81)
+    for batch in (data_utils.pack_stories(babi, babi.train, rows, sizes, pairs=True),
+                  data_utils.pack_stories(babi, babi.train, rows, pairs=True)):
+        story = batch.story_of_fact
+        expected = [(i, j) for i in range(len(story)) for j in range(len(story)) if story[i] == story[j] >= 0]
+        used = batch.first_of_pair >= 0
+        assert list(zip(batch.first_of_pair[used], batch.second_of_pair[used])) == expected
+        assert set(batch.first_of_pair[~used]) <= {-1} and set(batch.second_of_pair[~used]) <= {-1}
 
 
 # On the real data

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+import babi_training
 import data_utils
 import small_babi
 import training
@@ -96,7 +97,7 @@ def test_evaluation_prints_the_table_of_the_training(finished, data, capsys):
     capsys.readouterr()
     script.main(arguments(data, finished, "--evaluate"))
     files = data_utils.read_tasks(data, [1, 2])
-    assert training.table(record(finished)["test"], files) in capsys.readouterr().out
+    assert babi_training.table(record(finished)["test"], files) in capsys.readouterr().out
     assert {name: (finished / name).read_bytes() for name in os.listdir(finished)} == before
 
 
@@ -242,9 +243,9 @@ def test_simulated_data_is_named_at_the_start_in_the_record_and_above_the_table(
     test = {"questions": {"4": 10}, "wrong": {"4": 1}, "error": {"4": 10.0}, "mean_error": 10.0, "failed_tasks": [4]}
     for simulated in (True, False):
         files = data_utils.TaskFiles("data", {}, {}, simulated)
-        said = training.describe_data(files), training.table(test, files).split("\n")[0]
+        said = babi_training.describe_data(files), babi_training.table(test, files).split("\n")[0]
         assert all(("simulated data, not the released benchmark" in text) == simulated for text in said)
-        assert training.data_record(files)["simulated"] is simulated
+        assert babi_training.data_record(files)["simulated"] is simulated
 
 
 def test_what_was_trained_on_simulated_data_says_so_wherever_it_is_evaluated(data, tmp_path, capsys):
