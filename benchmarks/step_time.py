@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Time a training step of WMemNN_bAbI.py beside that of a plain transcription of the original structure, in one run.
+"""Time a training step of a bAbI script beside that of a plain transcription of the original structure, in one run.
 
 Both see batches of the same questions; the time includes the input pipeline. The two take turns, and the ratio is the
-median over the turns, so that a machine whose speed drifts does not decide. First step and peak memory of the script
-are those of a process of its own.
+median over the turns, so that a machine whose speed drifts does not decide. The seconds from the start to the end of
+the first step, building the graph included, and the peak memory of the script are those of a process of its own.
 """
 import argparse
+import importlib
 import os
 import re
 import resource
@@ -21,88 +22,104 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "benchmarks")]
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("script", choices=("WMemNN_bAbI", "RN_bAbI"), nargs="?", default="WMemNN_bAbI")
     parser.add_argument("--data", default=os.path.join(ROOT, "data", "babi"))
-    parser.add_argument("--mx", type=int, nargs="+", default=[30, 130], help="facts kept of a story")
+    parser.add_argument("--mx", type=int, nargs="+", help="facts kept of a story (default 30 130, of RN_bAbI 20)")
+    parser.add_argument("--full", action="store_true", help="only questions with mx facts or more: nothing to pad")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of the two")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of the two; 0 leaves the transcription out")
     parser.add_argument("--process", type=int, metavar="MX", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.process:
         time_process(options)
         return
-    print(f"batch {options.batch_size}, {os.cpu_count()} cores; ms per training step, input included")
-    print(f"{'mx':>4}  {'script':>8}  {'plain':>8}  {'ratio':>6}  {'questions/s':>11}  {'first step s':>12}  {'peak MB':>8}")
-    for mx in options.mx:
+    print(f"{options.script}, batch {options.batch_size}, {os.cpu_count()} cores; ms per training step, input included")
+    print(f"{'mx':>4}  {'script':>8}  {'plain':>8}  {'ratio':>6}  {'questions/s':>11}  {'first step s':>12}  {'plain':>6}  "
+          f"{'peak MB':>8}")
+    for mx in options.mx or ([20] if options.script == "RN_bAbI" else [30, 130]):
         process = subprocess.run(
-            [sys.executable, __file__, "--process", str(mx), "--data", options.data,
-             "--batch-size", str(options.batch_size)], capture_output=True, text=True, check=True)
+            [sys.executable, __file__, options.script, "--process", str(mx), "--data", options.data, "--batch-size",
+             str(options.batch_size), *["--full"] * options.full], capture_output=True, text=True, check=True)
         first_step, peak = re.findall(r"[\d.]+", process.stdout)
-        ours, plain = compare(options, mx)
-        ratio = statistics.median(b / a for a, b in zip(ours, plain))
-        ms = statistics.median(ours)
-        print(f"{mx:>4}  {ms:>8.1f}  {statistics.median(plain):>8.1f}  {ratio:>6.1f}  "
-              f"{1000 * options.batch_size / ms:>11.0f}  {first_step:>12}  {peak:>8}", flush=True)
+        ms, plain, ratio, plain_first = compare(options, mx) if options.rounds else [float("nan")] * 4
+        print(f"{mx:>4}  {ms:>8.1f}  {plain:>8.1f}  {ratio:>6.1f}  {1000 * options.batch_size / ms:>11.0f}  "
+              f"{first_step:>12}  {plain_first:>6.0f}  {peak:>8}", flush=True)
 
 
 def load(options, mx):
-    import training  # before keras: it keeps TensorFlow quiet
+    """What both need: arguments, data, its questions, and the modules."""
+    import babi_training  # before keras: it keeps TensorFlow quiet
     import data_utils
-    import WMemNN_bAbI as script
+    import numpy as np
 
-    args = script.parse_arguments(["30", "30", str(mx), "--batch-size", str(options.batch_size)])
-    return args, data_utils.load_babi(options.data, mx=mx), script, training
+    script = importlib.import_module(options.script)
+    argv = ["--mx", str(mx)] if options.script == "RN_bAbI" else ["30", "30", str(mx)]
+    args = script.parse_arguments([*argv, "--batch-size", str(options.batch_size)])
+    babi = data_utils.load_babi(options.data, mx=mx)
+    facts = np.count_nonzero(babi.train.facts, axis=1)
+    return args, babi, babi.train.take(facts >= (mx if options.full else 0)), script, babi_training
 
 
-def compiled(model, args, training, jit):
-    keras = training.keras
+def compiled(model, args, babi_training, jit, steps_per_execution=25):
+    keras = babi_training.keras
     model.compile(keras.optimizers.Adam(args.lr, global_clipnorm=args.clip_norm),
-                  training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
-                  steps_per_execution=25 if jit else 1)
+                  babi_training.training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
+                  steps_per_execution=steps_per_execution)
     return model
 
 
+def batches_of(options, babi_training, babi, stories, steps):
+    return babi_training.StoryBatches(babi, stories, options.batch_size, [1], steps, pairs=options.script == "RN_bAbI")
+
+
 def compare(options, mx):
-    """Lists of ms per step, of the script and of the transcription, a value for each round."""
-    args, babi, script, training = load(options, mx)
+    """Medians of ms per step of script and transcription and of their ratio, and the transcription's first seconds."""
+    args, babi, stories, script, babi_training = load(options, mx)
     import transcription
 
-    batches = babi_training.StoryBatches(babi, babi.train, args.batch_size, [1], steps=200)
-    ours = compiled(script.build_model(args, babi), args, training, jit=True)
+    relation = options.script == "RN_bAbI"
+    batches = batches_of(options, babi_training, babi, stories, 200)
+    ours = compiled(script.build_model(args, babi), args, babi_training, babi_training.with_xla(relation))
     steps = 40
-    chosen = babi.train.take(batches.order[:steps * args.batch_size])
+    chosen = stories.take(batches.order[:steps * args.batch_size])
     inputs = transcription.padded_inputs(babi, chosen)
-    plain = compiled(transcription.build_transcription(args, babi), args, training, jit=False)
-
-    def milliseconds(number, fit):
-        started = time.perf_counter()
-        fit()
-        return 1000 * (time.perf_counter() - started) / number
+    started = time.perf_counter()
+    build = transcription.build_relation_transcription if relation else transcription.build_transcription
+    plain = compiled(build(args, babi), args, babi_training, False, 1)
 
     def fit_ours():
         ours.fit(batches, shuffle=False, verbose=0)
 
-    def fit_plain():
-        plain.fit(list(inputs), chosen.answer, batch_size=args.batch_size, verbose=0)
+    def fit_plain(questions=None):
+        plain.fit([array[:questions] for array in inputs], chosen.answer[:questions], batch_size=args.batch_size, verbose=0)
 
+    def milliseconds(number, fit):
+        begun = time.perf_counter()
+        fit()
+        return 1000 * (time.perf_counter() - begun) / number
+
+    fit_plain(args.batch_size)
+    plain_first = time.perf_counter() - started
     fit_ours(), fit_plain()
     turns = [(milliseconds(batches.steps, fit_ours), milliseconds(steps, fit_plain)) for _ in range(options.rounds)]
-    return zip(*turns)
+    ratio = statistics.median(slow / fast for fast, slow in turns)
+    return *map(statistics.median, zip(*turns)), ratio, plain_first
 
 
 def time_process(options):
     """Print the seconds from the start of this process to its first step, and its peak memory after 1,000 steps."""
-    args, babi, script, training = load(options, options.process)
+    args, babi, stories, script, babi_training = load(options, options.process)
 
-    class FirstStep(training.keras.callbacks.Callback):
+    class FirstStep(babi_training.keras.callbacks.Callback):
         seconds = None
 
         def on_train_batch_end(self, batch, logs=None):
             self.seconds = self.seconds or time.time() - STARTED
 
     first = FirstStep()
-    batches = babi_training.StoryBatches(babi, babi.train, args.batch_size, [1], steps=1000)
-    compiled(script.build_model(args, babi), args, training, jit=True).fit(
-        batches, shuffle=False, verbose=0, callbacks=[first])
+    model = compiled(script.build_model(args, babi), args, babi_training,
+                     babi_training.with_xla(options.script == "RN_bAbI"))
+    model.fit(batches_of(options, babi_training, babi, stories, 1000), shuffle=False, verbose=0, callbacks=[first])
     print(f"{first.seconds:.0f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
 
 

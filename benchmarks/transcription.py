@@ -1,7 +1,7 @@
-"""W-MemNN for bAbI in the structure of the 2018 script, as the yardstick for speed and as a second opinion on the function.
+"""W-MemNN and RN for bAbI in the structure of the 2018 scripts, as the yardstick for speed and a second opinion on the function.
 
 Every story is padded to mx facts and every fact to the longest sentence, nothing is masked, each head is a layer of its
-own, and g is called once for each pair. On stories without padding it is the function of `WMemNN_bAbI.build_model`.
+own, and g is called once for each pair. On stories without padding these are the functions of the scripts' `build_model`.
 """
 import keras
 import numpy as np
@@ -28,12 +28,7 @@ def build_transcription(args, babi):
         return keras.layers.GRU(units, recurrent_activation=layers.hard_sigmoid, reset_after=False,
                                 kernel_initializer="glorot_normal")
 
-    words = len(babi.words) + 1
-    facts = keras.Input((args.mx, babi.sentences.shape[1] + 1), dtype="int32", name="facts")
-    question = keras.Input((babi.questions.shape[1],), dtype="int32", name="question")
-    memories = keras.layers.TimeDistributed(gru(), name="fact_gru")(
-        keras.layers.Embedding(words + args.mx, args.ez, name="fact_embedding")(facts))
-    u = gru()(keras.layers.Embedding(words, args.ez, name="question_embedding")(question))
+    inputs, memories, u = _encode(babi, args.mx, args.ez, gru)
 
     narrow, wide = dense(max(1, units // 2)), dense(units)
     output, buffer = u, []
@@ -49,16 +44,49 @@ def build_transcription(args, babi):
         output = dense(units, use_bias=False)(joined)
         buffer.append(output)
 
-    g = [dense(args.relation_units, "relu") for _ in range(3)]
+    r = _sum_over_pairs(buffer, u, [dense(args.relation_units, "relu") for _ in range(3)])
+    return keras.Model(inputs, dense(len(babi.answers), use_bias=False)(r), name="transcription")
+
+
+def build_relation_transcription(args, babi):
+    """The padded Relation Network, with inputs as those of `build_transcription`.
+
+    Args:
+        args: parsed arguments of RN_bAbI.
+        babi: data_utils.Babi.
+    """
+    def dense(size, activation="relu"):
+        return keras.layers.Dense(size, activation=activation, kernel_initializer="glorot_normal")
+
+    def lstm():
+        return keras.layers.LSTM(args.lstm_units, kernel_initializer="glorot_normal")
+
+    inputs, objects, question = _encode(babi, args.mx, args.embedding_units, lstm)
+    x = _sum_over_pairs([objects[:, i] for i in range(args.mx)], question, [dense(size) for size in args.g_units])
+    for size in args.f_units:
+        x = dense(size)(x)
+    return keras.Model(inputs, dense(len(babi.answers), None)(keras.layers.Dropout(args.dropout)(x)), name="transcription")
+
+
+def _encode(babi, mx, embedding_dim, recurrent):
+    words = len(babi.words) + 1
+    facts = keras.Input((mx, babi.sentences.shape[1] + 1), dtype="int32", name="facts")
+    question = keras.Input((babi.questions.shape[1],), dtype="int32", name="question")
+    memories = keras.layers.TimeDistributed(recurrent(), name="fact_encoder")(
+        keras.layers.Embedding(words + mx, embedding_dim, name="fact_embedding")(facts))
+    u = recurrent()(keras.layers.Embedding(words, embedding_dim, name="question_embedding")(question))
+    return [facts, question], memories, u
+
+
+def _sum_over_pairs(objects, condition, g):
     relations = []
-    for first in buffer:
-        for second in buffer:
-            pair = keras.layers.Concatenate()([first, second, u])
+    for first in objects:
+        for second in objects:
+            pair = keras.layers.Concatenate()([first, second, condition])
             for layer in g:
                 pair = layer(pair)
             relations.append(pair)
-    r = keras.layers.Add()(relations) if len(relations) > 1 else relations[0]
-    return keras.Model([facts, question], dense(len(babi.answers), use_bias=False)(r), name="transcription")
+    return keras.layers.Add()(relations) if len(relations) > 1 else relations[0]
 
 
 def padded_inputs(babi, stories):
@@ -69,33 +97,36 @@ def padded_inputs(babi, stories):
 
 
 def copy_weights(model, transcription):
-    """Give a transcription the weights of a `WMemNN_bAbI.build_model` of the same arguments."""
+    """Give a transcription the weights of the `build_model` of its script, for the same arguments."""
     def take(layer):
         return {weight.path.split("/")[-1]: ops.convert_to_numpy(weight) for weight in layer.weights}
 
-    def gru_weights(encoder):
+    def copy_encoder(encoder, embedding, recurrent):
         weights = take(encoder)
-        return weights["embeddings"], [weights["kernel"], weights["recurrent_kernel"], weights["bias"]]
+        transcription.get_layer(embedding).set_weights([weights["embeddings"]])
+        recurrent.set_weights([weights["kernel"], weights["recurrent_kernel"], weights["bias"]])
 
-    controller, reasoning = model.get_layer("attentional_controller"), model.get_layer("reasoning_module")
-    fact_embedding, fact_gru = gru_weights(model.get_layer("short_term_storage").encoder)
-    question_embedding, question_gru = gru_weights(model.get_layer("question_encoder"))
-    by_kind = {kind: [layer for layer in transcription.layers if isinstance(layer, kind)]
-               for kind in (keras.layers.Dense, keras.layers.GRU)}
-    transcription.get_layer("fact_embedding").set_weights([fact_embedding])
-    transcription.get_layer("question_embedding").set_weights([question_embedding])
-    transcription.get_layer("fact_gru").set_weights(fact_gru)
-    by_kind[keras.layers.GRU][0].set_weights(question_gru)
+    def copy_g(reasoning):
+        next(dense).set_weights([ops.convert_to_numpy(reasoning.kernel), ops.convert_to_numpy(reasoning.bias)])
+        for layer in reasoning.deeper:
+            next(dense).set_weights(layer.get_weights())
 
     # Functional models list their layers by depth, so the Dense layers are told apart by the order they were made in.
-    dense = iter(sorted(by_kind[keras.layers.Dense], key=lambda layer: int((layer.name.split("_") + ["0"])[1])))
-    for transition in controller.transition:
-        next(dense).set_weights(transition.get_weights())
-    for attention in controller.attention:
-        for kernel in np.split(ops.convert_to_numpy(attention.head_kernels), attention.heads, axis=1):
-            next(dense).set_weights([kernel])
-        next(dense).set_weights([ops.convert_to_numpy(attention.output_kernel)])
-    next(dense).set_weights([ops.convert_to_numpy(reasoning.kernel), ops.convert_to_numpy(reasoning.bias)])
-    for layer in reasoning.deeper:
-        next(dense).set_weights(layer.get_weights())
-    next(dense).set_weights(model.get_layer("answer").get_weights())
+    dense = iter(sorted((layer for layer in transcription.layers if isinstance(layer, keras.layers.Dense)),
+                        key=lambda layer: int((layer.name.split("_") + ["0"])[1])))
+    (recurrent,) = (layer for layer in transcription.layers if isinstance(layer, (keras.layers.GRU, keras.layers.LSTM)))
+    copy_encoder(model.get_layer("question_encoder"), "question_embedding", recurrent)
+    storage, *_ = (layer for layer in model.layers if isinstance(layer, layers.ShortTermStorage))
+    copy_encoder(storage.encoder, "fact_embedding", transcription.get_layer("fact_encoder"))
+    for layer in model.layers:
+        if isinstance(layer, layers.AttentionalController):
+            for transition in layer.transition:
+                next(dense).set_weights(transition.get_weights())
+            for attention in layer.attention:
+                for kernel in np.split(ops.convert_to_numpy(attention.head_kernels), attention.heads, axis=1):
+                    next(dense).set_weights([kernel])
+                next(dense).set_weights([ops.convert_to_numpy(attention.output_kernel)])
+    copy_g(next(layer for layer in model.layers if isinstance(layer, layers.RelationalReasoning)))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense):
+            next(dense).set_weights(layer.get_weights())

@@ -22,6 +22,23 @@ def gru(words, embeddings, kernel, recurrent_kernel, bias):
     return h
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(words, embeddings, kernel, recurrent_kernel, bias):
+    """Last output of an LSTM over the words that are not 0; gates input, forget, candidate, output; words (length,)."""
+    units = recurrent_kernel.shape[0]
+    w, u, b = np.split(kernel, 4, axis=1), np.split(recurrent_kernel, 4, axis=1), np.split(bias, 4)
+    h = c = np.zeros(units)
+    for word in words:
+        if word != 0:
+            enter, forget, candidate, leave = (embeddings[word] @ w[k] + h @ u[k] + b[k] for k in range(4))
+            c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(candidate)
+            h = sigmoid(leave) * np.tanh(c)
+    return h
+
+
 def hop(memories, query, head_kernels, output_kernel):
     """Multi-head attention over the memories (facts, units) of one story; head_kernels (units, heads * units)."""
     units = len(query)

@@ -1,4 +1,4 @@
-"""Bad input to WMemNN_bAbI.py: one clear line on standard error, exit status 2, nothing saved before is lost."""
+"""Bad input to the bAbI scripts: one clear line on standard error, exit status 2, nothing saved before is lost."""
 import json
 import os
 
@@ -6,6 +6,7 @@ import h5py
 import pytest
 
 import command_line
+import RN_bAbI
 import small_babi
 import training
 import WMemNN_bAbI as script
@@ -34,11 +35,11 @@ def arguments(data, models, *more, rd="0", lr="0.01"):
             "--hops", "2", "--heads", "2", "--relation-units", "5", *more]
 
 
-def refused(capsys, argv):
-    """Run the script, which has to refuse; returns its line on standard error."""
+def refused(capsys, argv, main=script.main):
+    """Run a script, which has to refuse; returns its line on standard error."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        command_line.run_script(lambda: script.main(argv), "all is as it was")
+        command_line.run_script(lambda: main(argv), "all is as it was")
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.endswith("\n"), error
@@ -210,3 +211,51 @@ def test_states_hold_no_half_written_files(trained):
         f"{NAME}.{kind}" for kind in ("csv", "json", "state.npz", "weights.h5"))
     with h5py.File(os.path.join(trained, f"{NAME}.weights.h5")) as file:
         assert "optimizer" not in file
+
+
+# The Relation Network
+
+
+@pytest.fixture(scope="module")
+def relation_trained(data, tmp_path_factory, without_xla):
+    """A models folder with a finished run of RN_bAbI.py of one epoch."""
+    models = str(tmp_path_factory.mktemp("relation"))
+    RN_bAbI.main(relation_arguments(data, models))
+    return models
+
+
+def relation_arguments(data, models, *more):
+    return ["--data", data, "--models", models, "--tasks", "1,2", "--epochs", "1", "--seed", "1", "--embedding-units", "4",
+            "--lstm-units", "4", "--mx", "3", "--g-units", "5,6", "--f-units", "7", *more]
+
+
+@pytest.mark.parametrize("argv, reason", [
+    (["30"], "unrecognized arguments: 30"),
+    (["--g-units", "none"], "argument --g-units: g has at least one layer"),
+    (["--g-units", "256,,256"], "argument --g-units"),
+    (["--f-units", "0"], "argument --f-units: must be above 0"),
+    (["--dropout", "1"], "argument --dropout: must be below 1"),
+    (["--patience", "0"], "argument --patience: must be above 0"),
+    (["--seed", str(2**32)], "argument --seed: must be below 2**32"),
+])
+def test_arguments_of_the_relation_network(capsys, argv, reason):
+    assert reason in refused(capsys, argv, RN_bAbI.main)
+
+
+def test_files_the_relation_network_cannot_use(capsys, data, relation_trained, tmp_path):
+    main, before = RN_bAbI.main, contents(relation_trained)
+    assert "no such file or folder" in refused(
+        capsys, relation_arguments(str(tmp_path / "nowhere"), relation_trained), main)
+    for option, value in (("--g-units", "5"), ("--f-units", "none"), ("--mx", "4")):
+        error = refused(capsys, relation_arguments(data, relation_trained, "--evaluate", option, value), main)
+        assert f"trained with {option}" in error
+    assert "that run had dropout 0.5, not 0.1" in refused(
+        capsys, relation_arguments(data, relation_trained, "--dropout", "0.1"), main)
+    assert contents(relation_trained) == before
+    assert "RN_bAbI_1.json: no such file" in refused(
+        capsys, relation_arguments(data, str(tmp_path), "--evaluate"), main)
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content if name.endswith("json") else b"half a file")
+    assert "RN_bAbI_1.state.npz: cannot be read" in refused(capsys, relation_arguments(data, str(tmp_path)), main)
+    assert "RN_bAbI_1.weights.h5: not the weights" in refused(
+        capsys, relation_arguments(data, str(tmp_path), "--evaluate"), main)

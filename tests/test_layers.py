@@ -45,12 +45,29 @@ def padded_words(random, sentences=6, length=5, vocabulary=9):
     return words
 
 
-def test_sentence_encoder_is_the_gru_of_its_equation(random):
-    encoder, words = layers.SentenceEncoder(9, 4, 3), padded_words(random)
+CELLS = {"gru": equations.gru, "lstm": equations.lstm}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_sentence_encoder_is_the_cell_of_its_equation(random, cell):
+    encoder, words = layers.SentenceEncoder(9, 4, 3, cell), padded_words(random)
     encoder(words)
     enlarge(encoder, random)
-    expected = [equations.gru(sentence, *arrays(encoder)) for sentence in words]
+    expected = [CELLS[cell](sentence, *arrays(encoder)) for sentence in words]
     np.testing.assert_allclose(encoder(words), expected, **TOLERANCE)
+
+
+def test_the_lstm_is_that_of_keras_with_its_forget_gate_open(random):
+    encoder, words = layers.SentenceEncoder(9, 4, 3, "lstm"), padded_words(random)
+    encoder(words)
+    embeddings, *rest = arrays(encoder)
+    np.testing.assert_array_equal(rest[2], [0] * 3 + [1] * 3 + [0] * 6)
+    enlarge(encoder, random)
+    embeddings, *rest = arrays(encoder)
+    lstm = keras.layers.LSTM(3)
+    lstm.build((None, 5, 4))
+    lstm.set_weights(rest)
+    np.testing.assert_allclose(encoder(words), lstm(embeddings[words].astype("float32"), mask=words != 0), **TOLERANCE)
 
 
 def test_sentence_encoder_reads_any_leading_axes(random):
@@ -70,10 +87,12 @@ def test_padding_words_have_no_influence_wherever_they_stand(random):
     np.testing.assert_array_equal(encoder(spread), state)
 
 
-def test_sentence_encoder_goes_on_from_a_state(random):
-    encoder, words = layers.SentenceEncoder(9, 4, 3), random.integers(1, 9, (6, 5)).astype("int32")
+@pytest.mark.parametrize("cell", CELLS)
+def test_sentence_encoder_goes_on_from_a_state(random, cell):
+    encoder, words = layers.SentenceEncoder(9, 4, 3, cell), random.integers(1, 9, (6, 5)).astype("int32")
     encoder(words)
-    np.testing.assert_allclose(encoder.read(words[:, 3:], encoder.read(words[:, :3])), encoder(words), **TOLERANCE)
+    state = encoder.read(words[:, 3:], encoder.read(words[:, :3]))
+    np.testing.assert_allclose(state[:, :3], encoder(words), **TOLERANCE)
 
 
 def test_sentence_encoder_masks_sentences_without_words(random):
@@ -83,14 +102,15 @@ def test_sentence_encoder_masks_sentences_without_words(random):
     np.testing.assert_array_equal(mask, [[True] * 3, [True, True, False]])
 
 
-def test_short_term_storage_is_the_gru_over_sentence_and_time_word(random):
-    encoder = layers.SentenceEncoder(12, 4, 3)
+@pytest.mark.parametrize("cell", CELLS)
+def test_short_term_storage_reads_sentence_and_time_word(random, cell):
+    encoder = layers.SentenceEncoder(12, 4, 3, cell)
     sentences = padded_words(random)
     of_fact, time = np.array([2, 0, 2, 5, 1], "int32"), np.array([9, 10, 11, 9, 10], "int32")
     storage = layers.ShortTermStorage(encoder)
     storage(sentences, of_fact, time)
     enlarge(encoder, random)
-    expected = [equations.gru([*sentences[row], word], *arrays(encoder)) for row, word in zip(of_fact, time)]
+    expected = [CELLS[cell]([*sentences[row], word], *arrays(encoder)) for row, word in zip(of_fact, time)]
     np.testing.assert_allclose(storage(sentences, of_fact, time), expected, **TOLERANCE)
 
 
@@ -215,6 +235,42 @@ def test_reasoning_leaves_masked_objects_out(random):
     np.testing.assert_array_equal(reasoning(filled, condition, objects_mask=mask), output)
 
 
+def test_reasoning_over_listed_pairs_is_the_double_loop_over_each_story(random):
+    """Stories of different lengths end to end, one without objects, with slots of no story and of no pair between them."""
+    reasoning, objects, condition, g = reasoning_and_objects(random, number=4)
+    lengths, story = [3, 0, 4], np.array([0, 0, 0, -1, 2, 2, 2, 2, -1], "int32")
+    laid = np.full((9, 4), 50.0, "float32")
+    laid[story >= 0] = np.concatenate([o[:length] for o, length in zip(objects, lengths)])
+    pairs = [(i, j) for i in range(9) for j in range(9) if story[i] == story[j] >= 0]
+    first, second = np.array(pairs[:7] + [(-1, -1)] * 3 + pairs[7:], "int32").T
+    expected = [equations.relations(o[:length], u, g) + np.zeros(7)
+                for o, u, length in zip(objects, condition, lengths)]
+    np.testing.assert_allclose(reasoning(laid, condition, story=story, first=first, second=second), expected,
+                               rtol=1e-5, atol=1e-4)
+
+
+def test_a_step_down_the_gradient_is_the_same_in_both_layouts(random):
+    """Both layouts of the reasoning layer change the objects' encoder by the same gradient."""
+    reasoning, objects, condition, _ = reasoning_and_objects(random)
+    pairs = [(i, j) for i in range(12) for j in range(12) if i // 4 == j // 4]
+    first, second = np.array(pairs, "int32").T
+    padded, laid = keras.Input((4, 4)), keras.Input((4,))
+    after = []
+    for features, relations, inputs in (
+            (padded, lambda x, u: reasoning(x, u), [padded, keras.Input((2,))]),
+            (laid, lambda x, u: reasoning(x, u, story=np.repeat(np.arange(3), 4).astype("int32"), first=first,
+                                          second=second), [laid, keras.Input((2,))])):
+        dense = keras.layers.Dense(4, use_bias=False, kernel_initializer="identity")
+        model = keras.Model(inputs, relations(dense(features), inputs[1]))
+        model.compile(keras.optimizers.SGD(1e-4), "mse", jit_compile=False)
+        batch = objects if features is padded else objects.reshape(-1, 4)
+        reasoning.trainable = False
+        model.train_on_batch([batch, condition], np.zeros((3, 7), "float32"))
+        after.append(ops.convert_to_numpy(dense.kernel))
+    assert np.abs(after[0] - np.eye(4)).max() > 1e-3
+    np.testing.assert_allclose(after[0], after[1], rtol=1e-4, atol=1e-6)
+
+
 # Configuration, gradients, bad arguments
 
 
@@ -226,6 +282,7 @@ def all_layers():
     encoder = layers.SentenceEncoder(9, 3, 4)
     return {
         "encoder": (layers.SentenceEncoder(9, 3, 4), [words]),
+        "lstm encoder": (layers.SentenceEncoder(9, 3, 4, "lstm", keras.initializers.RandomUniform(-1.0, 1.0)), [words]),
         "storage": (layers.ShortTermStorage(encoder), [words, number, number]),
         "attention": (layers.MultiHeadMemoryAttention(3, 4, l2), [memories, vector]),
         "controller": (layers.AttentionalController(2, 3, 4, l2), [memories, vector]),
@@ -233,7 +290,7 @@ def all_layers():
     }
 
 
-@pytest.mark.parametrize("name", ["encoder", "storage", "attention", "controller", "reasoning"])
+@pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "attention", "controller", "reasoning"])
 def test_layers_survive_saving_and_loading(name, tmp_path, random):
     layer, makers = all_layers()[name]
     inputs = [make() for make in makers]
@@ -282,5 +339,9 @@ def test_wrong_shapes_are_refused_with_the_offending_value():
         layers.MultiHeadMemoryAttention(3, 4)(np.zeros((2, 6, 5), "float32"), np.zeros((2, 4), "float32"))
     with pytest.raises(ValueError, match="need story"):
         layers.MultiHeadMemoryAttention(3, 4)(np.zeros((6, 4), "float32"), np.zeros((2, 4), "float32"))
+    with pytest.raises(ValueError, match="need story, first and second"):
+        layers.RelationalReasoning([5])(np.zeros((6, 4), "float32"), np.zeros((2, 4), "float32"))
+    with pytest.raises(ValueError, match="'gru' or 'lstm', not 'rnn'"):
+        layers.SentenceEncoder(9, 3, 4, cell="rnn")
     with pytest.raises(ValueError, match="static"):
         layers.SentenceEncoder(9, 3, 4)(keras.Input((None,), dtype="int32"))

@@ -4,7 +4,8 @@ import numpy as np
 
 import data_utils
 import transcription
-import WMemNN_bAbI as script
+import RN_bAbI
+import WMemNN_bAbI
 
 import training
 
@@ -22,8 +23,8 @@ def full_stories(random, mx=4):
 def test_transcription_is_the_same_function():
     random = np.random.default_rng(3)
     babi = full_stories(random)
-    args = script.parse_arguments(["5", "6", "4", "--hops", "3", "--heads", "2", "--relation-units", "7"])
-    model, plain = script.build_model(args, babi), transcription.build_transcription(args, babi)
+    args = WMemNN_bAbI.parse_arguments(["5", "6", "4", "--hops", "3", "--heads", "2", "--relation-units", "7"])
+    model, plain = WMemNN_bAbI.build_model(args, babi), transcription.build_transcription(args, babi)
     assert model.count_params() == plain.count_params()
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape, scale=0.5))
@@ -35,3 +36,19 @@ def test_transcription_is_the_same_function():
     loss = training.BatchCrossentropy(32)
     np.testing.assert_allclose(loss(babi.test.answer, expected), 32 * np.mean(
         np.log(np.exp(expected).sum(1)) - expected[np.arange(10), babi.test.answer]), rtol=1e-5)
+
+
+def test_transcription_of_the_relation_network_is_the_same_function():
+    random = np.random.default_rng(3)
+    babi = full_stories(random)
+    args = RN_bAbI.parse_arguments(["--embedding-units", "5", "--lstm-units", "6", "--mx", "4", "--g-units", "7,8,9",
+                                    "--f-units", "5,11"])
+    model, plain = RN_bAbI.build_model(args, babi), transcription.build_relation_transcription(args, babi)
+    assert model.count_params() == plain.count_params()
+    for weight in model.weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.8))
+    transcription.copy_weights(model, plain)
+    batch = data_utils.pack_stories(babi, babi.test, np.arange(10), pairs=True)
+    expected = keras.ops.convert_to_numpy(plain(list(transcription.padded_inputs(babi, babi.test))))
+    assert expected.std(axis=0).min() > 0.1  # the questions are told apart
+    np.testing.assert_allclose(model(batch), expected, rtol=1e-4, atol=1e-4)
