@@ -78,7 +78,7 @@ def build_model(args, babi):
 
 def main(argv=None):
     args = parse_arguments(argv)
-    babi_training.run(args, f"RN_bAbI_{args.seed}", ("embedding_units", "lstm_units", "mx", "g_units", "f_units"),
+    babi_training.run(args, lambda seed: f"RN_bAbI_{seed}", ("embedding_units", "lstm_units", "mx", "g_units", "f_units"),
                       build_model, pairs=True)
 
 

@@ -41,14 +41,16 @@ def parse_arguments(argv=None):
         help="word embeddings start uniform between -X and X (default %(default)g)")
     add("--l2", type=command_line.natural_float, metavar="X", default=1e-3,
         help="weight of the L2 penalty on the kernels of attention, reasoning and answer (default %(default)g)")
+    add("--show", type=command_line.positive_int, metavar="N",
+        help="with --evaluate: print test question N with the attention on its facts, and draw it")
     args = parser.parse_args(argv)
     args.epochs = args.epochs or (REFINEMENT_EPOCHS if args.rd else 400)
     args.lr = args.lr or (REFINEMENT_RATE if args.rd else 1e-3)
     return args
 
 
-def run_name(args, rd):
-    return f"WMemNN_bAbI_{args.ez}_{args.lz}_{args.mx}_{rd}_{args.seed}"
+def run_name(args, rd, seed):
+    return f"WMemNN_bAbI_{args.ez}_{args.lz}_{args.mx}_{rd}_{seed}"
 
 
 # Model
@@ -75,6 +77,14 @@ def build_model(args, babi):
     return keras.Model(inputs, logits, name="WMemNN")
 
 
+def attend(model, batch):
+    """The attention of a model of `build_model` on the facts of a `data_utils.StoryBatch`, (fact slots, hops, heads)."""
+    memories = model.get_layer("short_term_storage")(batch.sentences, batch.sentence_of_fact, batch.time_of_fact)
+    u = model.get_layer("question_encoder")(batch.question)
+    _, weights = model.get_layer("attentional_controller").attend(memories, u, story=batch.story_of_fact)
+    return weights
+
+
 # Training and report
 
 
@@ -82,9 +92,9 @@ def main(argv=None):
     args = parse_arguments(argv)
     refinement = None
     if args.rd:
-        refinement = babi_training.Refinement(args.rd, run_name(args, args.rd - 1), HALVING_EPOCHS)
-    babi_training.run(args, run_name(args, args.rd), ("hops", "heads", "relation_units"), build_model,
-                      refinement=refinement)
+        refinement = babi_training.Refinement(args.rd, run_name(args, args.rd - 1, args.seed), HALVING_EPOCHS)
+    babi_training.run(args, lambda seed: run_name(args, args.rd, seed), ("hops", "heads", "relation_units"), build_model,
+                      refinement=refinement, attend=attend)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What the training scripts for bAbI share: options, inputs, batches, the course from data to table, the report."""
+import io
 import os
 import sys
 from typing import NamedTuple
@@ -26,6 +27,8 @@ def add_data_options(parser):
         help="tasks to train on jointly, such as 1,2,16-19 (default 1-20)")
     add("--extra-simulated", type=command_line.natural_number, metavar="N", default=0,
         help="simulated questions added to the training questions of each task (default %(default)s)")
+    add("--ensemble", type=command_line.seed_list, metavar="SEEDS",
+        help="with --evaluate: the mean of the answer distributions of the runs of these seeds, such as 1,2")
 
 
 # Inputs and batches
@@ -104,60 +107,101 @@ class Refinement(NamedTuple):
     halving_epochs: int
 
 
-def run(args, name, architecture, build_model, pairs=False, refinement=None):
+def run(args, name_of, architecture, build_model, pairs=False, refinement=None, attend=None):
     """Train a model and test it, or with `args.evaluate` only test it; prints the table of test errors.
 
     Args:
-        args: parsed arguments of `add_data_options` and `training.add_run_options`, with `lr` and `seed`.
-        name: str, of the run's files.
+        args: parsed arguments of `add_data_options` and `training.add_run_options`, with `lr`, `mx`, `seed`, and with
+            `show` if there is `attend`.
+        name_of: function of a seed to the name of the run's files.
         architecture: names of the options that the saved weights fix.
         build_model: function of (args, babi) to a functional model with `story_inputs` and the logits of the answers.
         pairs: bool, whether the model reads pairs of facts.
         refinement: Refinement, or None.
+        attend: function of (model, `data_utils.StoryBatch`) to the attention on the facts of all stories, (fact slots,
+            hops, heads); None for a model without.
+    Raises:
+        DataError: options, files or data that do not fit.
     """
     keras.utils.set_random_seed(args.seed)
+    if args.evaluate:
+        _evaluate(args, [name_of(seed) for seed in args.ensemble or [args.seed]], architecture, build_model, pairs, attend)
+    elif args.ensemble or getattr(args, "show", None):
+        raise data_utils.DataError("--ensemble and --show look at saved runs; add --evaluate")
+    else:
+        _train_and_test(args, name_of(args.seed), architecture, build_model, pairs, refinement, attend)
 
-    def path(run_name, kind):
-        return os.path.join(args.models, f"{run_name}.{kind}")
 
-    saved = {}
-    if args.evaluate or refinement:
-        record_path = path(name if args.evaluate else refinement.of, "json")
-        saved = training.read_record(record_path)
-        training.check_options(record_path, saved, args, architecture)
-    extra = {}
-    if args.extra_simulated and not args.evaluate:
-        extra = {task: simulate_babi.simulate_task(task, args.extra_simulated, args.seed, "extra") for task in args.tasks}
+def _path(args, name, kind):
+    return os.path.join(args.models, f"{name}.{kind}")
+
+
+def _read_record(args, name, architecture):
+    record = training.read_record(_path(args, name, "json"))
+    training.check_options(_path(args, name, "json"), record, args, architecture)
+    return record
+
+
+def _load(args, saved, extra=None):
+    """The data, numbered as in a saved record, after a line or two on what it is."""
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, saved.get("words"), saved.get("answers"), extra)
     print(describe_data(babi.files))
+    return babi
+
+
+def _evaluate(args, names, architecture, build_model, pairs, attend):
+    records = [_read_record(args, name, architecture) for name in names]
+    for name, record in zip(names, records):
+        if any(record[key] != records[0][key] for key in ("words", "answers")):
+            raise data_utils.DataError(f"{_path(args, name, 'json')}: numbers words or answers otherwise than {names[0]}; "
+                                       "an ensemble needs runs on the same data and tasks")
+    babi = _load(args, records[0])
+    model = build_model(args, babi)
+    simulated = [line for record in records for line in simulated_training(record, babi.files, args)]
+    distributions = 0.0
+    for name, record in zip(names, records):
+        training.load_weights(model, _path(args, name, "weights.h5"), record.get("weights_sha256"))
+        distributions += softmax(predict(model, babi, babi.test, pairs)) / len(names)
+        if args.ensemble:
+            print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}")
+    attention = attention_on_facts(model, babi, babi.test, attend) if attend and not args.ensemble else None
+    if getattr(args, "show", None):
+        if attention is None:
+            raise data_utils.DataError("--show looks at one run; leave --ensemble out")
+        show_question(babi, args.show, distributions, attention, _path(args, names[0], f"question-{args.show}.png"))
+    print("\n".join([*dict.fromkeys(simulated), table(test_result(babi.test, distributions, attention), babi.files)]))
+
+
+def _train_and_test(args, name, architecture, build_model, pairs, refinement, attend):
+    saved, extra = {}, {}
+    if refinement:
+        saved = _read_record(args, refinement.of, architecture)
+    if args.extra_simulated:
+        extra = {task: simulate_babi.simulate_task(task, args.extra_simulated, args.seed, "extra") for task in args.tasks}
+    babi = _load(args, saved, extra)
     model = build_model(args, babi)
     # Weights trained on simulated questions are said to be so, whatever they are refined or evaluated on.
     simulated = simulated_training(saved, babi.files, args)
     print("".join(f"{line}\n" for line in simulated), end="")
-
     settings = {key: value for key, value in vars(args).items()
-                if key not in ("data", "models", "tensorboard", "evaluate", "fresh")}
+                if key not in ("data", "models", "tensorboard", "evaluate", "ensemble", "show", "fresh")}
     settings |= {"data": babi.files.fingerprint(), "backend": keras.backend.backend()}
     if refinement:
-        settings["refines_sha256"] = training.file_digest(path(refinement.of, "weights.h5"))
+        settings["refines_sha256"] = training.file_digest(_path(args, refinement.of, "weights.h5"))
     files = training.Run(args.models, name, settings)
-    if args.evaluate:
-        training.load_weights(model, files.path("weights.h5"), saved.get("weights_sha256"))
-    else:
-        files.check_writable()
-        print(f"{name}: {model.count_params():,} parameters")
-        if refinement:
-            training.load_weights(model, path(refinement.of, "weights.h5"), settings["refines_sha256"])
-        record = {"arguments": vars(args), "data": data_record(babi.files), "parameters": model.count_params(),
-                  "words": babi.words, "answers": babi.answers, "trained_on_simulated": simulated,
-                  "validation_inside_training": bool(refinement), "refines_sha256": settings.get("refines_sha256")}
-        record = _train(args, model, babi, files, record, pairs, refinement)
-    test = test_result(babi.test, predict(model, babi, babi.test, pairs))
-    if not args.evaluate:
-        files.save_record(record | {"test": test})
+    files.check_writable()
+    print(f"{name}: {model.count_params():,} parameters")
+    if refinement:
+        training.load_weights(model, _path(args, refinement.of, "weights.h5"), settings["refines_sha256"])
+    record = {"arguments": vars(args), "data": data_record(babi.files), "parameters": model.count_params(),
+              "words": babi.words, "answers": babi.answers, "trained_on_simulated": simulated,
+              "validation_inside_training": bool(refinement), "refines_sha256": settings.get("refines_sha256")}
+    record = _train(args, model, babi, files, record, pairs, refinement)
+    attention = attention_on_facts(model, babi, babi.test, attend) if attend else None
+    test = test_result(babi.test, predict(model, babi, babi.test, pairs), attention)
+    files.save_record(record | {"test": test})
     print("\n".join([*simulated, table(test, babi.files)]))
-    if not args.evaluate:
-        print(f"saved: {files.path('weights.h5')}, .csv, .json")
+    print(f"saved: {files.path('weights.h5')}, .csv, .json")
 
 
 def _train(args, model, babi, files, record, pairs, refinement):
@@ -216,34 +260,145 @@ def simulated_training(saved, files, args):
     return list(dict.fromkeys(lines))
 
 
-def test_result(stories, outputs):
+def softmax(logits):
+    """exp(x) / sum of exp(x) along the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def attention_on_facts(model, babi, stories, attend):
+    """The attention of a model on the facts of stories, float32 (questions, mx, hops, heads), 0 where there is no fact.
+
+    Args:
+        model, attend: as in `run`.
+        babi: data_utils.Babi.
+        stories: data_utils.Stories.
+    """
+    attention = None
+    for first in range(0, len(stories), 250):
+        rows = np.arange(first, min(first + 250, len(stories)))
+        batch = data_utils.pack_stories(babi, stories, rows)
+        weights = keras.ops.convert_to_numpy(attend(model, batch))
+        if attention is None:
+            attention = np.zeros((*stories.facts.shape, *weights.shape[1:]), np.float32)
+        attention[rows[batch.story_of_fact], batch.time_of_fact - len(babi.words) - 1] = weights
+    return attention
+
+
+def supporting_share(stories, attention):
+    """How many of the strongest attended facts of each question are supporting ones, (questions,).
+
+    For a question with s supporting facts (among those kept), the share of them among the s facts with the largest sum of
+    attention over hops and heads; NaN without any.
+    """
+    total = np.where(stories.facts > 0, attention.sum(axis=(2, 3)), -1.0)
+    rank = np.argsort(np.argsort(-total, axis=1, kind="stable"), axis=1)
+    number = stories.supporting.sum(axis=1)
+    hits = (stories.supporting & (rank < number[:, None])).sum(axis=1)
+    return np.where(number > 0, hits / np.maximum(number, 1), np.nan)
+
+
+def show_question(babi, number, distributions, attention, path):
+    """Print a test question with the attention of each hop and head on its facts, and draw it as a heat map.
+
+    Args:
+        babi: data_utils.Babi.
+        number: int, counts the test questions from 1.
+        distributions: (questions, answers).
+        attention: (questions, mx, hops, heads).
+        path: str, of the picture.
+    Raises:
+        DataError: no such question.
+    """
+    stories = babi.test
+    if number > len(stories):
+        raise data_utils.DataError(f"--show {number}: there are {len(stories)} test questions in the chosen tasks")
+    row = number - 1
+
+    def sentence(words):
+        return " ".join(babi.words[word - 1] for word in words if word)
+
+    oldest_first = np.flatnonzero(stories.facts[row])[::-1]
+    facts = [f"{'*' if stories.supporting[row, i] else ' '} {sentence(babi.sentences[stories.facts[row, i]])}"
+             for i in oldest_first]
+    weights = attention[row, oldest_first]
+    answer, right = np.argmax(distributions[row]), stories.answer[row]
+    verdict = "right" if answer == right else f"wrong, the answer is {babi.answers[right]}"
+    title = (f"{sentence(babi.questions[stories.question[row]])}? {babi.answers[answer]} "
+             f"({100 * distributions[row, answer]:.0f} %), {verdict}")
+    print(f"question {number}, task {stories.task[row]}; * supports the answer; a digit is the attention of a head in tenths")
+    width = max(map(len, facts))
+    hops, heads = weights.shape[1:]
+    print(f"{'':{width}}  " + "  ".join(f"{f'hop {hop + 1}':{heads}}" for hop in range(hops)))
+    for fact, of_fact in zip(facts, weights):
+        digits = ("".join(str(min(9, int(10 * weight))) for weight in of_hop) for of_hop in of_fact)
+        print(f"{fact:{width}}  " + "  ".join(f"{text:{max(heads, len('hop 1'))}}" for text in digits))
+    print(title)
+    draw_attention(title, facts, weights, path)
+    print(f"saved: {path}")
+
+
+def draw_attention(title, facts, weights, path):
+    """Draw the attention (facts, hops, heads) on the facts of a question as a heat map, a column a head."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    hops, heads = weights.shape[1:]
+    figure, axes = plt.subplots(figsize=(4 + 0.18 * hops * heads, 1.3 + 0.24 * len(facts)), layout="constrained")
+    image = axes.imshow(weights.reshape(len(facts), -1), aspect="auto", cmap="Blues", vmin=0, vmax=1)
+    axes.set_yticks(range(len(facts)), facts)
+    for label, fact in zip(axes.get_yticklabels(), facts):
+        label.set_fontweight("bold" if fact.startswith("*") else "normal")
+    axes.set_xticks([(hop + 0.5) * heads - 0.5 for hop in range(hops)], [f"hop {hop + 1}" for hop in range(hops)])
+    for hop in range(1, hops):
+        axes.axvline(hop * heads - 0.5, color="black", linewidth=0.8)
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(image, label="attention")
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120)
+    plt.close(figure)
+    command_line.write_whole(path, content.getvalue())
+
+
+def test_result(stories, outputs, attention=None):
     """Errors of a model on test questions.
 
     Args:
         stories: data_utils.Stories.
         outputs: (questions, answers), the highest is the model's answer.
+        attention: (questions, mx, hops, heads), or None.
     Returns:
         dict: "questions" and "wrong" (per task), "error" (per task, per cent), "mean_error" (mean over the tasks, per
-        cent), "failed_tasks" (above 5 per cent).
+        cent), "failed_tasks" (above 5 per cent); with `attention` also "attended", the mean `supporting_share` per task in
+        per cent.
     """
     wrong = np.argmax(outputs, axis=1) != stories.answer
     tasks = [int(task) for task in np.unique(stories.task)]
     counts = {task: (int(np.sum(stories.task == task)), int(np.sum(wrong[stories.task == task]))) for task in tasks}
     errors = {task: 100.0 * bad / number for task, (number, bad) in counts.items()}
-    return {"questions": {str(task): counts[task][0] for task in tasks},
-            "wrong": {str(task): counts[task][1] for task in tasks},
-            "error": {str(task): round(errors[task], 4) for task in tasks},
-            "mean_error": round(sum(errors.values()) / len(errors), 4),
-            "failed_tasks": [task for task in tasks if errors[task] > FAILED]}
+    result = {"questions": {str(task): counts[task][0] for task in tasks},
+              "wrong": {str(task): counts[task][1] for task in tasks},
+              "error": {str(task): round(errors[task], 4) for task in tasks},
+              "mean_error": round(sum(errors.values()) / len(errors), 4),
+              "failed_tasks": [task for task in tasks if errors[task] > FAILED]}
+    if attention is not None:
+        share = supporting_share(stories, attention)
+        result["attended"] = {str(task): round(100.0 * float(np.nanmean(share[stories.task == task])), 2) for task in tasks}
+    return result
 
 
 def table(test, files):
     """The per-task error table of a `test_result` on the test questions of some files, as text."""
+    attended = test.get("attended")
     lines = [f"tested on {SIMULATED_WARNING}"] if files.simulated else []
-    lines += [f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"]
+    if attended:
+        lines.append("attended: share of the supporting facts among as many of the strongest attended ones")
+    lines.append(f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}" + "  attended %" * bool(attended))
     for task, error in test["error"].items():
         name = data_utils.TASKS[int(task) - 1].replace("-", " ")
         lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"
+                     + (f"  {attended[task]:>10.1f}" if attended else "")
                      + ("  failed" if int(task) in test["failed_tasks"] else ""))
     lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {FAILED:g} %): "
                  f"{len(test['failed_tasks'])} of {len(test['error'])}")

@@ -69,6 +69,11 @@ def unit_list(text):
     return [] if text == "none" else [positive_int(size) for size in text.split(",")]
 
 
+def seed_list(text):
+    """Seeds such as 1,2, for argparse: a list of int."""
+    return [seed_number(seed) for seed in text.split(",")]
+
+
 def task_list(text):
     """Tasks such as 1,2,16-19, for argparse: a sorted list of int."""
     tasks = set()

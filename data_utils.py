@@ -235,19 +235,21 @@ class Stories:
         question: int32 (questions,), numbers of the questions' sentences.
         answer: int32 (questions,), numbers of the answers.
         task: int32 (questions,), 1 to 20.
+        supporting: bool (questions, mx), which of the facts the answer follows from.
     """
 
     facts: np.ndarray
     question: np.ndarray
     answer: np.ndarray
     task: np.ndarray
+    supporting: np.ndarray
 
     def __len__(self):
         return len(self.question)
 
     def take(self, rows):
         """The stories of the given rows, as `Stories`."""
-        return Stories(self.facts[rows], self.question[rows], self.answer[rows], self.task[rows])
+        return Stories(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def join(self, other):
         """These stories and then the others, as `Stories`."""
@@ -337,15 +339,18 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_t
         keys = sorted(key for key in parsed if key[1] == split)
         items = [(item, key[0]) for key in keys for item in parsed[key]]
         facts = np.zeros((len(items), mx), np.int32)
-        for row, (item, _) in zip(facts, items):
+        supporting = np.zeros((len(items), mx), bool)
+        for row, marks, (item, _) in zip(facts, supporting, items):
             newest_first = [fact_numbers[fact] for fact in item.facts[:-mx - 1:-1]]
             row[:len(newest_first)] = newest_first
+            recency = [len(item.facts) - 1 - position for position in item.supporting]
+            marks[[age for age in recency if age < mx]] = True
         for item, _ in items:
             if item.answer not in answer_numbers:
                 raise unknown("answer", item.answer)
         return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
                        np.array([answer_numbers[item.answer] for item, _ in items], np.int32),
-                       np.array([task for _, task in items], np.int32))
+                       np.array([task for _, task in items], np.int32), supporting)
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
                 stories("train"), stories("test"), stories("extra"), files)

@@ -259,6 +259,14 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
             regularizer=self.kernel_regularizer, name="output_kernel")
 
     def call(self, memories, query, story=None, memories_mask=None):
+        return self.attend(memories, query, story, memories_mask)[0]
+
+    def attend(self, memories, query, story=None, memories_mask=None):
+        """The output o (batch, units), and the weights a, (facts of all stories, heads) or (batch * facts, heads).
+
+        Args:
+            As the call arguments. The weights of slots that belong to no story mean nothing.
+        """
         batch = ops.shape(query)[0]
         if len(memories.shape) == 3:
             memories, story = lay_end_to_end(memories, memories_mask)
@@ -272,11 +280,12 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         # The softmax does not depend on what is subtracted from the scores, so no gradient flows through it.
         highest = ops.stop_gradient(ops.segment_max(ops.stop_gradient(scores), story, batch + 1))
         weights = ops.exp(scores - ops.take(highest, story, axis=0))
-        total = ops.segment_sum(weights, story, batch + 1)[:-1]
+        total = ops.segment_sum(weights, story, batch + 1)
         weighted = ops.expand_dims(weights, 2) * ops.expand_dims(memories, 1)
         attended = ops.segment_sum(weighted, story, batch + 1)[:-1]
-        attended = attended / ops.expand_dims(ops.where(total > 0, total, 1.0), 2)
-        return ops.matmul(ops.reshape(attended, (-1, self.heads * self.units)), self.output_kernel)
+        attended = attended / ops.expand_dims(ops.where(total[:-1] > 0, total[:-1], 1.0), 2)
+        output = ops.matmul(ops.reshape(attended, (-1, self.heads * self.units)), self.output_kernel)
+        return output, weights / ops.take(total, story, axis=0)
 
     def compute_mask(self, memories, previous_mask=None):
         return None
@@ -350,12 +359,23 @@ class AttentionalController(keras.layers.Layer):
             attention.build(memories_shape, (None, self.units))
 
     def call(self, memories, question, story=None, memories_mask=None):
-        output, buffer = question, []
+        return self.attend(memories, question, story, memories_mask)[0]
+
+    def attend(self, memories, question, story=None, memories_mask=None):
+        """The working memory buffer, and the weights of all hops, as of `MultiHeadMemoryAttention.attend`.
+
+        Args:
+            As the call arguments.
+        Returns:
+            buffer (batch, hops, units), weights (facts of all stories, hops, heads).
+        """
+        output, buffer, weights = question, [], []
         for attention in self.attention:
             query = self.transition[1](self.transition[0](output))
-            output = attention(memories, query, story=story, memories_mask=memories_mask)
+            output, of_hop = attention.attend(memories, query, story, memories_mask)
             buffer.append(output)
-        return ops.stack(buffer, axis=1)
+            weights.append(of_hop)
+        return ops.stack(buffer, axis=1), ops.stack(weights, axis=1)
 
     def compute_mask(self, memories, previous_mask=None):
         return None

@@ -116,6 +116,16 @@ def test_weights_of_other_options(capsys, data, trained):
     assert "trained with --hops 2, not 3" in error
 
 
+def test_looking_at_runs_that_are_not_saved(capsys, data, trained):
+    for option in ("--ensemble", "1,2"), ("--show", "1"):
+        assert "add --evaluate" in refused(capsys, arguments(data, trained, *option))
+    assert "WMemNN_bAbI_4_4_3_0_2.json: no such file" in refused(
+        capsys, arguments(data, trained, "--evaluate", "--ensemble", "1,2"))
+    assert "leave --ensemble out" in refused(
+        capsys, arguments(data, trained, "--evaluate", "--ensemble", "1,1", "--show", "1"))
+    assert "argument --ensemble: '' is not a whole number" in refused(capsys, ["--ensemble", "1,"])
+
+
 def test_weights_that_do_not_fit_or_are_damaged(capsys, data, trained, tmp_path):
     record = contents(trained)[f"{NAME}.json"]
     (tmp_path / f"{NAME}.json").write_bytes(record)

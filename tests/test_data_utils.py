@@ -235,6 +235,18 @@ def test_pairs_of_a_batch_are_those_of_a_double_loop(small):
         assert set(batch.first_of_pair[~used]) <= {-1} and set(batch.second_of_pair[~used]) <= {-1}
 
 
+def test_supporting_facts_are_marked_newest_first_as_far_as_they_are_kept(small):
+    parsed = data_utils.parse_task(*reversed(data_utils.read_tasks(small, [1]).texts[1, "train"]))
+    babi = data_utils.load_babi(small, [1], mx=3)
+    for item, marks in zip(parsed, babi.train.supporting):
+        kept = [len(item.facts) - 3 <= position for position in item.supporting]
+        assert marks.sum() == sum(kept)
+        for position, is_kept in zip(item.supporting, kept):
+            assert not is_kept or marks[len(item.facts) - 1 - position]
+    assert 0 < babi.train.supporting.sum() < len(parsed)
+    assert not (babi.train.supporting & (babi.train.facts == 0)).any()
+
+
 # On the real data
 
 

@@ -144,6 +144,22 @@ def test_attention_is_its_equation_in_both_layouts(random):
     np.testing.assert_allclose(attention(padded, query, memories_mask=mask), expected, **TOLERANCE)
 
 
+def test_attend_gives_the_weights_that_make_the_output(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    story = np.repeat(np.arange(3), [len(m) for m in memories]).astype("int32")
+    output, weights = map(ops.convert_to_numpy, attention.attend(np.concatenate(memories), query, story=story))
+    assert weights.shape == (9, 3) and weights.min() > 0
+    for row, own in enumerate(memories):
+        of_story = weights[story == row]
+        np.testing.assert_allclose(of_story.sum(axis=0), 1, rtol=1e-5)
+        attended = (of_story.T @ own).ravel() @ arrays(attention)[1]
+        np.testing.assert_allclose(output[row], attended, **TOLERANCE)
+    padded, mask = pad(memories, 6)
+    _, of_slots = attention.attend(padded, query, memories_mask=mask)
+    np.testing.assert_allclose(ops.convert_to_numpy(of_slots)[mask.ravel()], weights, **TOLERANCE)
+
+
 def test_masked_facts_have_no_influence_whatever_stands_there(random):
     attention = layers.MultiHeadMemoryAttention(3, 4)
     query, memories = attention_and_stories(random, attention)

@@ -13,6 +13,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 import babi_training
 import data_utils
@@ -103,6 +104,53 @@ def test_evaluation_prints_the_table_of_the_training(finished, data, capsys):
     files = data_utils.read_tasks(data, [1, 2])
     assert babi_training.table(record(finished)["test"], files) in capsys.readouterr().out
     assert {name: (finished / name).read_bytes() for name in os.listdir(finished)} == before
+
+
+def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path, capsys, monkeypatch):
+    for name in os.listdir(finished):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    argv = arguments(data, tmp_path, epochs="1")
+    argv[5] = "2"
+    script.main(argv)
+    distributions = {}
+    for seed in "1", "2":
+        monkeypatch.setattr(babi_training, "test_result", lambda stories, outputs, attention, seed=seed, result=
+                            babi_training.test_result: distributions.update({seed: outputs}) or result(stories, outputs))
+        argv[5] = seed
+        script.main([*argv, "--evaluate"])
+        monkeypatch.undo()
+    monkeypatch.setattr(babi_training, "test_result", lambda stories, outputs, attention, result=
+                        babi_training.test_result: distributions.update(both=outputs) or result(stories, outputs))
+    capsys.readouterr()
+    script.main([*argv, "--evaluate", "--ensemble", "1,2"])
+    out = capsys.readouterr().out
+    np.testing.assert_allclose(distributions["both"], (distributions["1"] + distributions["2"]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(distributions["both"].sum(axis=1), 1, rtol=1e-5)
+    assert f"{NAME}: validation accuracy {record(finished)['best_val_accuracy']:.4f}" in out and "mean error" in out
+
+
+def test_show_prints_and_draws_the_attention_on_a_question(finished, data, tmp_path, capsys):
+    for name in os.listdir(finished):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    capsys.readouterr()
+    script.main(arguments(data, tmp_path, "--evaluate", "--show", "4"))
+    lines = capsys.readouterr().out.split("\n")
+    (first,) = (i for i, line in enumerate(lines) if line.startswith("question 4, task 1"))
+    facts = lines[first + 2:first + 10]  # the fourth question of a story comes after eight facts
+    assert sum(line.startswith("*") for line in facts) == 1 and all(" went to the " in line for line in facts)
+    assert re.match(r"where is \w+\? \w+ \(\d+ %\), (right|wrong, the answer is \w+)", lines[first + 10])
+    with Image.open(tmp_path / f"{NAME}.question-4.png") as picture:
+        assert min(picture.size) > 100
+    with pytest.raises(data_utils.DataError, match="there are 400 test questions"):
+        script.main(arguments(data, tmp_path, "--evaluate", "--show", "401"))
+
+
+def test_the_supporting_share_counts_the_strongest_attended_facts():
+    stories = data_utils.Stories(np.array([[1, 2, 3, 0]] * 3), np.zeros(3), np.zeros(3), np.ones(3),
+                                 np.array([[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool))
+    attention = np.zeros((3, 4, 2, 2))
+    attention[:, :3] = np.array([0.1, 0.5, 0.2])[:, None, None]
+    np.testing.assert_array_equal(babi_training.supporting_share(stories, attention), [1, 0, np.nan])
 
 
 def test_a_finished_run_is_left_as_it_is(finished, data, capsys):

@@ -13,7 +13,8 @@ import training
 def full_stories(random, mx=4):
     """A Babi in which every sentence has the same length and every story mx facts."""
     stories = data_utils.Stories(random.integers(1, 8, (10, mx)).astype("int32"), random.integers(0, 3, 10),
-                                 random.integers(0, 5, 10).astype("int32"), np.ones(10, "int32"))
+                                 random.integers(0, 5, 10).astype("int32"), np.ones(10, "int32"),
+                                 np.zeros((10, mx), bool))
     sentences = random.integers(1, 7, (8, 3)).astype("int32")
     sentences[0] = 0
     return data_utils.Babi([f"word{i}" for i in range(6)], [f"answer{i}" for i in range(5)], sentences,
