@@ -4,7 +4,8 @@
 The memory network is the W-MemNN without its reasoning module: the same encoder and hops, and the answer from the last
 hop. Every story is full and every fact has a sentence of its own, so there is no padding to hide in. Each point is a
 process of its own; its time is the median over training steps (forward, backward, update), its memory the peak of the
-process less that of the same model with one story of five facts. Writes OUT/scaling.csv and OUT/scaling.png.
+process less that of the same model with one story of five facts. Exponents are fitted where the facts dominate: time
+from 40 facts on, memory where a batch adds 64 MB or more. Writes OUT/scaling.csv and OUT/scaling.png.
 """
 import argparse
 import csv
@@ -23,7 +24,7 @@ MODELS = ("RN", "W-MemNN", "memory network")
 COLUMNS = ("model", "facts", "batch", "ms_per_story", "mb_per_story")
 PAIRS = 12800  # of a batch of RN at most, those of 32 stories of 20 facts: more would not fit into memory
 FEW = (1, 5)  # batch and facts that the memory is compared with
-DOMINATE = 40  # facts from which on they, not the fixed cost of a step, make the time; the exponents are fitted there
+FACTS, MEGABYTES = 40, 64  # from which on facts, not what a step or a process costs anyway, make time and memory
 
 
 def main():
@@ -47,8 +48,8 @@ def main():
             ms, peak = run_process(model, batch, facts)
             rows.append((model, facts, batch, round(ms / batch, 4), round((peak - base) / batch, 3)))
             print(f"{model:>14}  {facts:>5}  {batch:>5}  {rows[-1][3]:>8.3f}  {rows[-1][4]:>8.2f}", flush=True)
-    fits = {model: exponents([row for row in rows if row[0] == model and row[1] >= DOMINATE]) for model in MODELS}
-    print(f"exponents from {DOMINATE} facts on:")
+    fits = {model: exponents([row for row in rows if row[0] == model]) for model in MODELS}
+    print("exponents:")
     for model, (of_time, of_memory) in fits.items():
         print(f"{model:>14}  time {of_time:.2f}, memory {of_memory:.2f}")
     os.makedirs(options.out, exist_ok=True)
@@ -66,8 +67,14 @@ def run_process(model, batch, facts):
 
 def exponents(rows):
     """Slopes of the logarithms of time and memory over that of the number of facts."""
-    _, facts, _, ms, mb = zip(*rows)
-    return [np.polyfit(np.log(facts), np.log(np.maximum(cost, 1e-3)), 1)[0] for cost in (ms, mb)]
+    def slope(points):
+        if len(points) < 2:
+            return float("nan")
+        facts, costs = zip(*points)
+        return np.polyfit(np.log(facts), np.log(costs), 1)[0]
+
+    return (slope([(facts, ms) for _, facts, _, ms, _ in rows if facts >= FACTS]),
+            slope([(facts, mb) for _, facts, batch, _, mb in rows if mb * batch >= MEGABYTES]))
 
 
 def measure(name, batch, facts):
@@ -130,7 +137,7 @@ def plot(rows, fits, path):
         panel.set_xticks(facts, [str(number) for number in facts])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-        panel.legend(title=f"fitted from {DOMINATE} facts on")
+        panel.legend()
     figure.savefig(path, dpi=120)
 
 
