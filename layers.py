@@ -120,33 +120,33 @@ class SentenceEncoder(keras.layers.Layer):
         """
         outer_shape = ops.shape(words)[:-1]
         words = ops.reshape(words, (-1, words.shape[-1]))
-        size = self.units if self.cell == "gru" else 2 * self.units
+        parts, step = (1, self._gru_step) if self.cell == "gru" else (2, self._lstm_step)
         if initial_state is None:
-            state = ops.zeros((ops.shape(words)[0], size), self.compute_dtype)
+            state = [ops.zeros((ops.shape(words)[0], self.units), self.compute_dtype)] * parts
         else:
-            state = ops.reshape(initial_state, (-1, size))
-        step = self._gru_step if self.cell == "gru" else self._lstm_step
+            state = ops.split(ops.reshape(initial_state, (-1, parts * self.units)), parts, axis=1)
         projected = ops.matmul(self.embeddings, self.kernel) + self.bias
         for t in range(words.shape[1]):
             word = words[:, t]
-            state = ops.where(ops.expand_dims(word, 1) != 0, step(ops.take(projected, word, axis=0), state), state)
-        return ops.reshape(state, (*outer_shape, size))
+            real = ops.expand_dims(word, 1) != 0
+            stepped = step(ops.take(projected, word, axis=0), *state)
+            state = [ops.where(real, after, before) for after, before in zip(stepped, state)]
+        return ops.reshape(ops.concatenate(state, axis=1), (*outer_shape, parts * self.units))
 
-    def _gru_step(self, projected_word, state):
+    def _gru_step(self, projected_word, hidden):
         gates, units = 2 * self.units, self.units
         update_reset = hard_sigmoid(
-            projected_word[:, :gates] + ops.matmul(state, self.recurrent_kernel[:, :gates]))
+            projected_word[:, :gates] + ops.matmul(hidden, self.recurrent_kernel[:, :gates]))
         update, reset = update_reset[:, :units], update_reset[:, units:]
         candidate = ops.tanh(
-            projected_word[:, gates:] + ops.matmul(reset * state, self.recurrent_kernel[:, gates:]))
-        return update * state + (1.0 - update) * candidate
+            projected_word[:, gates:] + ops.matmul(reset * hidden, self.recurrent_kernel[:, gates:]))
+        return (update * hidden + (1.0 - update) * candidate,)
 
-    def _lstm_step(self, projected_word, state):
-        hidden, carry = state[:, :self.units], state[:, self.units:]
+    def _lstm_step(self, projected_word, hidden, carry):
         sums = projected_word + ops.matmul(hidden, self.recurrent_kernel)
-        enter, forget, candidate, leave = (sums[:, k * self.units:(k + 1) * self.units] for k in range(4))
+        enter, forget, candidate, leave = ops.split(sums, 4, axis=1)
         carry = ops.sigmoid(forget) * carry + ops.sigmoid(enter) * ops.tanh(candidate)
-        return ops.concatenate([ops.sigmoid(leave) * ops.tanh(carry), carry], axis=1)
+        return ops.sigmoid(leave) * ops.tanh(carry), carry
 
     def compute_mask(self, words, previous_mask=None):
         if len(words.shape) < 2:
