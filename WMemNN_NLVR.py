@@ -92,7 +92,8 @@ class ImageBatches(keras.utils.PyDataset):
         self.total = len(self.label)
         self.steps = min(steps or sys.maxsize, -(-self.total // self.batch_size))
         self.set_epoch(0)
-        self.sizes = self._slot_sizes()
+        # What is compiled for each shape gets few of them.
+        self.sizes = None if keras.backend.backend() == "tensorflow" else self._slot_sizes()
 
     def set_epoch(self, epoch):
         """Draw the order of an epoch, counted from 0."""
@@ -103,12 +104,10 @@ class ImageBatches(keras.utils.PyDataset):
 
     def _slot_sizes(self):
         """Sizes for `nlvr_data.pack_images`: one for nearly all batches, and one for any there can be."""
-        any_batch = np.array([1, self.boxes.shape[1], 1]) * self.batch_size
         batches = (self._rows(index) for index in range(min(100, self.steps)))
         largest = np.max([nlvr_data.slots(self.sentence[rows], self.boxes[rows]) for rows in batches], axis=0)
-        # Whole multiples of 8 suit the vector units, and keep the sizes of similar data alike.
-        return [tuple(int(slots) for slots in -(-size // 8) * 8)
-                for size in (np.minimum(np.ceil(1.05 * largest).astype(int), any_batch), any_batch)]
+        any_batch = np.array([1, self.boxes.shape[1], 1]) * self.batch_size
+        return [np.minimum(np.ceil(1.1 * largest).astype(int), any_batch), any_batch]
 
     def _rows(self, index):
         return self.order[index * self.batch_size:(index + 1) * self.batch_size]

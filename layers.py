@@ -643,27 +643,27 @@ class VisualController(keras.layers.Layer):
         _positive(hops=hops, places=places)
         self.hops, self.places, self.units, self.shared = hops, places, tuple(units), shared
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        # A flat list, hop by hop: Keras saves no weights of layers in nested lists.
         self.attention = [
-            [PerceptronAttention(units, self.kernel_regularizer, name=f"hop_{k + 1}_place_{p + 1}")
-             for p in range(1 if shared else places)] for k in range(hops)]
+            PerceptronAttention(units, self.kernel_regularizer, name=f"hop_{k + 1}_place_{p + 1}")
+            for k in range(hops) for p in range(1 if shared else places)]
 
     def build(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape, look_of_image_shape):
         self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", name="transition",
                                              kernel_regularizer=self.kernel_regularizer)
         self.transition.build((None, memories_shape[-1]))
-        for hop in self.attention:
-            for attention in hop:
-                attention.build(memories_shape, sentences_shape)
+        for attention in self.attention:
+            attention.build(memories_shape, sentences_shape)
 
     def call(self, memories, sentences, box_of_look, sentence_of_look, look_of_image):
         buffer = [[] for _ in range(self.hops)]
         for place in range(self.places):
             box = ops.take(memories, box_of_look[:, place], axis=0)
             query = ops.take(sentences, sentence_of_look[:, place], axis=0)
-            for k, hop in enumerate(self.attention):
+            for k in range(self.hops):
                 if k:
                     query = self.transition(output)
-                output = hop[0 if self.shared else place](box, query)
+                output = self.attention[k if self.shared else k * self.places + place](box, query)
                 buffer[k].append(ops.take(output, look_of_image[:, place], axis=0))
         return ops.stack([output for hop in buffer for output in hop], axis=1)
 

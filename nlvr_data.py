@@ -464,15 +464,15 @@ def slots(sentence, boxes):
     return looks, len(np.unique(boxes)), len(np.unique(sentence))
 
 
-def pack_images(nlvr, sentence, boxes, sizes):
+def pack_images(nlvr, sentence, boxes, sizes=None):
     """Make a batch of some images.
 
     Args:
         nlvr: Nlvr, for its tables.
         sentence: integers (images,), rows of `nlvr.sentences`.
         boxes: integers (images, 3), rows of `nlvr.crops`.
-        sizes: list of (look slots, crop slots, sentence slots) from small to large; the first that is large enough is
-            taken. A compiled model sees no other shapes.
+        sizes: list of (look slots, crop slots, sentence slots) from small to large, of which the first that is large
+            enough is taken, for a model that is compiled for each shape; by default as many as it takes.
     Returns:
         ImageBatch.
     """
@@ -481,7 +481,7 @@ def pack_images(nlvr, sentence, boxes, sizes):
     pairs = crop_of_box.reshape(boxes.shape) * len(sentences) + sentence_of_image[:, None]
     looks = [np.unique(column, return_inverse=True) for column in pairs.T]
     needed = max(len(look) for look, _ in looks), len(crops), len(sentences)
-    look_slots, crop_slots, sentence_slots = next(size for size in sizes if np.all(np.array(size) >= needed))
+    look_slots, crop_slots, sentence_slots = next(size for size in sizes or [needed] if np.all(np.array(size) >= needed))
     of_look = np.zeros((2, look_slots, boxes.shape[1]), np.int32)
     for place, (look, _) in enumerate(looks):
         of_look[:, :len(look), place] = np.divmod(look, len(sentences))
