@@ -243,6 +243,8 @@ def main(argv=None):
         saved = training.read_record(path)
         training.check_options(path, saved, args, ("attention",))
     nlvr = nlvr_data.load_nlvr(args.data, args.mx, args.cache, saved.get("words"))
+    if args.evaluate:
+        nlvr.mean, nlvr.deviation = saved["data"]["mean"], saved["data"]["deviation"]
     print(f"data: {args.data}, " + ", ".join(f"{split} {len(examples):,} examples with {examples.boxes[..., 0].size:,} images"
                                              for split, examples in nlvr.splits.items()))
     model = build_model(args, nlvr)
