@@ -45,7 +45,7 @@ def parse_arguments(argv=None):
         help="learning rate of Adam (default %(default)g)")
     add("--l2", type=command_line.natural_float, metavar="X", default=1e-3,
         help="weight of the L2 penalty on the kernels of attention and f_t (default %(default)g)")
-    add("--dropout", type=command_line.natural_float, metavar="X", default=0.0,
+    add("--dropout", type=command_line.fraction, metavar="X", default=0.0,
         help="share of the sentence vector, the working memory and r left out in training (default %(default)g)")
     add("--attention", choices=("separate", "shared"), default="separate",
         help="whether the three box positions share the weights of the attention (default %(default)s)")
@@ -55,8 +55,6 @@ def parse_arguments(argv=None):
     args.epochs = args.epochs or 60
     if args.cz < 3:
         parser.error("argument cz: must be above 2")
-    if args.dropout >= 1:
-        parser.error("argument --dropout: must be below 1")
     return args
 
 
@@ -274,5 +272,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    command_line.run_script(main, "nothing saved is lost; the same command, without --fresh, goes on from the last "
-                            "finished epoch")
+    command_line.run_script(main, training.KEPT)
