@@ -28,13 +28,15 @@ def draw_box(random, colours):
 
 
 def write_split(folder, split, groups, folders, random):
-    """Write a split: groups of two examples that share a sentence, the first true and the second false."""
+    """Write a split: groups of two examples that share a sentence, the first true and the second false.
+
+    All ask for the same colour, so that a few epochs teach a small model to see it.
+    """
     lines = []
+    wanted, *others = COLOURS
     for n in range(groups):
         directory = str(n % folders)
-        wanted = random.choice(list(COLOURS))
         sentence = str(random.choice(SENTENCES)).format(wanted)
-        others = [colour for colour in COLOURS if colour != wanted]
         os.makedirs(os.path.join(folder, split, "images", directory), exist_ok=True)
         for m, label in enumerate(("true", "false")):
             boxes = [draw_box(random, random.choice(others, 2)) for _ in range(3)]

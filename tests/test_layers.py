@@ -255,11 +255,10 @@ def test_visual_controller_looks_at_each_box_of_each_image(random, shared):
     controller = layers.VisualController(2, 3, [6, 5], shared)
     memories = random.normal(size=(5, 7, 4)).astype("float32")
     sentences = random.normal(size=(2, 3)).astype("float32")
-    box_of_look, sentence_of_look = (random.integers(0, number, (6, 3)).astype("int32") for number in (5, 2))
-    look_of_image = random.integers(0, 6, (4, 3)).astype("int32")
-    sentence_of_look[:] = np.arange(6)[:, None] % 2
+    box_of_look = random.integers(0, 5, (6, 3)).astype("int32")
+    sentence_of_look = np.tile(np.arange(6) % 2, (3, 1)).T.astype("int32")
     sentence_of_image = random.integers(0, 2, 4)
-    look_of_image = (look_of_image // 2 * 2 + sentence_of_image[:, None]).astype("int32")
+    look_of_image = (2 * random.integers(0, 3, (4, 3)) + sentence_of_image[:, None]).astype("int32")
     inputs = memories, sentences, box_of_look, sentence_of_look, look_of_image
     controller(*inputs)
     enlarge(controller, random)
