@@ -177,7 +177,7 @@ def load_nlvr(path, mx=50, cache=None, words=None):
     text_numbers = {text: number for number, text in enumerate(texts)}
 
     found, first = {}, 0
-    content = hashlib.sha256(crops.tobytes())
+    content = hashlib.sha256(crops)
     for split in splits:
         examples, number = annotations[split], len(images[split])
         found[split] = Examples(
