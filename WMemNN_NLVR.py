@@ -137,8 +137,8 @@ def build_model(args, nlvr):
     u = layers.SentenceEncoder(len(nlvr.words) + 1, args.ez, args.lz, name="sentence_encoder")(inputs.sentences)
     u = keras.layers.Dropout(args.dropout)(u)
     working_memory = layers.VisualController(
-        hops=2, places=places, units=[256, 128], shared=args.attention == "shared", kernel_regularizer=l2,
-        name="visual_controller")(memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
+        2, places, [256, 128], args.attention == "shared", l2, name="visual_controller")(
+            memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
     working_memory = keras.layers.Dropout(args.dropout)(working_memory)
     r = layers.RelationalReasoning([256, 128, 64], name="reasoning_module")(
         working_memory, ops.take(u, inputs.sentence_of_image, axis=0))
@@ -194,10 +194,10 @@ def report(args, model, nlvr, run):
         also from "SPLIT, averaged", whose logits are the means over the six images of an example.
     """
     results = {}
-    for split in nlvr.splits.keys() & SPLIT_NAMES.keys():
+    for split in (split for split in SPLIT_NAMES if split in nlvr.splits):
         examples = nlvr.splits[split]
-        logits = model.predict(ImageBatches(nlvr, examples, args.batch_size), verbose=0).reshape(
-            -1, nlvr_data.PERMUTATIONS)
+        logits = model.predict(ImageBatches(nlvr, examples, args.batch_size), verbose=0)
+        logits = logits.reshape(-1, nlvr_data.PERMUTATIONS)
         ways = {split: logits}
         if args.average_permutations:
             ways[f"{split}, averaged"] = np.broadcast_to(logits.mean(axis=1, keepdims=True), logits.shape)
@@ -206,7 +206,7 @@ def report(args, model, nlvr, run):
                      for identifier, row in zip(examples.identifiers, values) for k, value in enumerate(row)]
             command_line.write_whole(run.path(f"{way.replace(', ', '-')}.csv"), "".join(lines).encode())
             results[way] = measure(examples, values > 0)
-    return {way: results[way] for way in sorted(results, key=lambda way: list(SPLIT_NAMES).index(way.split(",")[0]))}
+    return results
 
 
 def measure(examples, answers):
