@@ -71,7 +71,8 @@ class StoryBatches(keras.utils.PyDataset):
         self.babi, self.stories, self.pairs = babi, stories, pairs
         self.batch_size, self.order_seed = batch_size, order_seed
         self.sizes = data_utils.slot_sizes(stories, batch_size, pairs) if with_xla(pairs) else None
-        self.steps = min(steps or sys.maxsize, -(-len(stories) // batch_size))
+        self.total = len(stories)
+        self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
         self.set_epoch(0)
 
     def set_epoch(self, epoch):

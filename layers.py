@@ -22,6 +22,9 @@ real facts, not the longest story.
 | q_k, o_k | (units,) | query and output of hop k |
 | f_t | units -> units//2 -> units | makes a query from u or from the last hop's output, linear, shared by the hops |
 | g | units -> ... | relation of a pair, a multilayer perceptron |
+
+For images (NLVR) the memories are the cells of a grid over a box of the image: BoxEncoder makes them, VisualController
+looks at them with a PerceptronAttention for each box and hop, and SentenceEncoder and RelationalReasoning are the same.
 """
 import keras
 from keras import ops
@@ -479,3 +482,195 @@ class RelationalReasoning(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), "units": self.units,
                 "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class BoxEncoder(keras.layers.Layer):
+    """Input module for images: a convolutional network makes a grid of memories of each box.
+
+        x = (pixels - mean) / deviation
+        x = max-pool_{3, stride 3} relu(conv_{3x3, filters} x)
+        x = max-pool_{3, stride 2} relu(conv_{3x3, filters - 2} x)
+        m_rc = [x_rc; r / rows; c / columns]
+
+    The convolutions keep the size ("same"), the pools leave out what does not fill a window, and r and c count from 0. A
+    box of 50 x 50 pixels has 7 x 7 memories.
+
+    Args:
+        filters: int, above 2, size of a memory.
+        mean, deviation: sequences of float, of each channel of the training images.
+
+    Call arguments:
+        boxes: pixels (boxes, height, width, channels), integers or floats; the last three sizes are static.
+
+    Returns:
+        memories (boxes, rows * columns, filters), row by row.
+
+    Raises:
+        ValueError: filters below 3; not as many channels as means and deviations; boxes that are too small for a cell.
+    """
+
+    def __init__(self, filters, mean, deviation, **kwargs):
+        super().__init__(**kwargs)
+        _positive(filters=filters, **{"filters - 2": filters - 2})
+        self.filters = filters
+        self.mean, self.deviation = [float(x) for x in mean], [float(x) for x in deviation]
+        self.convolutions = [
+            keras.layers.Conv2D(number, 3, padding="same", activation="relu", name=f"convolution_{i}")
+            for i, number in enumerate((filters, filters - 2), start=1)]
+        self.pools = [keras.layers.MaxPooling2D(3, strides) for strides in (3, 2)]
+
+    def build(self, boxes_shape):
+        if not boxes_shape[-1] == len(self.mean) == len(self.deviation):
+            raise ValueError(f"{self.name}: boxes of shape {boxes_shape} need {boxes_shape[-1]} means and deviations, "
+                             f"not {len(self.mean)} and {len(self.deviation)}")
+        if min(boxes_shape[1:3]) < 9:
+            raise ValueError(f"{self.name}: boxes have at least 9 x 9 pixels; shape {boxes_shape}")
+        for convolution, channels in zip(self.convolutions, (boxes_shape[-1], self.filters)):
+            convolution.build((None, None, None, channels))
+
+    def call(self, boxes):
+        x = (ops.cast(boxes, self.compute_dtype) - ops.array(self.mean)) / ops.array(self.deviation)
+        for convolution, pool in zip(self.convolutions, self.pools):
+            x = pool(convolution(x))
+        rows, columns = x.shape[1:3]
+        row, column = ops.meshgrid(ops.arange(rows) / rows, ops.arange(columns) / columns, indexing="ij")
+        place = ops.cast(ops.expand_dims(ops.stack([row, column], axis=-1), 0), x.dtype)
+        place = ops.broadcast_to(place, (ops.shape(x)[0], rows, columns, 2))
+        return ops.reshape(ops.concatenate([x, place], axis=-1), (-1, rows * columns, self.filters))
+
+    def compute_output_shape(self, boxes_shape):
+        rows, columns = ((size // 3 - 3) // 2 + 1 for size in boxes_shape[1:3])
+        return (boxes_shape[0], rows * columns, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "mean": self.mean, "deviation": self.deviation}
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class PerceptronAttention(keras.layers.Layer):
+    """One look at a grid of memories: attention whose scores a multilayer perceptron gives.
+
+        s_i = tanh(w . h_L + b),  h_1 = relu(m_i W_m + q W_q + b_1),  h_l = relu(h_{l-1} W_l + b_l)
+        o = sum over i of softmax(s)_i m_i
+
+    m_i W_m + q W_q is the first layer on [m_i; q], with one product for each memory and one for each query.
+
+    Args:
+        units: sequence of int, the hidden layers.
+        kernel_regularizer: Keras regularizer of all kernels.
+
+    Call arguments:
+        memories: (looks, memories, features).
+        query: q, (looks, query features).
+
+    Returns:
+        o (looks, features).
+
+    Raises:
+        ValueError: no layer, or a size below 1.
+    """
+
+    def __init__(self, units=(256, 128), kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        units = tuple(units)
+        _positive(layers=len(units), **{f"units[{i}]": size for i, size in enumerate(units)})
+        self.units = units
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.deeper = [
+            keras.layers.Dense(size, activation=activation, kernel_regularizer=self.kernel_regularizer, name=f"layer_{i}")
+            for i, (size, activation) in enumerate([*((size, "relu") for size in units[1:]), (1, "tanh")], start=2)]
+
+    def build(self, memories_shape, query_shape):
+        self.kernel = self.add_weight(
+            shape=(memories_shape[-1] + query_shape[-1], self.units[0]), initializer="glorot_uniform",
+            regularizer=self.kernel_regularizer, name="layer_1_kernel")
+        self.bias = self.add_weight(shape=(self.units[0],), initializer="zeros", name="layer_1_bias")
+        for dense, features in zip(self.deeper, self.units):
+            dense.build((None, features))
+
+    def call(self, memories, query):
+        number, features = memories.shape[1:]
+        of_query = ops.matmul(query, self.kernel[features:]) + self.bias
+        hidden = ops.relu(ops.matmul(memories, self.kernel[:features]) + ops.expand_dims(of_query, 1))
+        hidden = ops.reshape(hidden, (-1, self.units[0]))
+        for dense in self.deeper:
+            hidden = dense(hidden)
+        weights = ops.softmax(ops.reshape(hidden, (-1, 1, number)))
+        return ops.squeeze(ops.matmul(weights, memories), axis=1)
+
+    def compute_output_shape(self, memories_shape, query_shape):
+        return (memories_shape[0], memories_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units,
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+
+
+@keras.saving.register_keras_serializable("wmemnn")
+class VisualController(keras.layers.Layer):
+    """Attentional controller for images of several boxes: in each hop a look at each box.
+
+        o_1p = attention_1p(memories of the box at place p, u)
+        o_kp = attention_kp(memories of the box at place p, f_t(o_{k-1,p})),   f_t(x) = relu(x W + b)
+
+    Each hop and place has a PerceptronAttention of its own; f_t is shared by all. What is seen depends on the box, its place
+    and the sentence, not on the other boxes, so images that share a box at a place and the sentence share the look. A look
+    is a pair of a box and a sentence; each place has its own list of them.
+
+    Args:
+        hops, places: int.
+        units: sequence of int, the hidden layers of the attention.
+        shared: bool, whether the places of a hop share one PerceptronAttention. Not in the paper.
+        kernel_regularizer: Keras regularizer of all kernels.
+
+    Call arguments:
+        memories: (boxes, memories, features).
+        sentences: u, (sentences, query features).
+        box_of_look, sentence_of_look: integers (looks, places), rows of `memories` and `sentences`; looks that no
+            image has may hold any.
+        look_of_image: integers (images, places), the row of the look at each of an image's boxes.
+
+    Returns:
+        working memory buffer (images, hops * places, features), the places of the first hop first.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+
+    def __init__(self, hops=2, places=3, units=(256, 128), shared=False, kernel_regularizer=None, **kwargs):
+        super().__init__(**kwargs)
+        _positive(hops=hops, places=places)
+        self.hops, self.places, self.units, self.shared = hops, places, tuple(units), shared
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        # A flat list, hop by hop: Keras saves no weights of layers in nested lists.
+        self.attention = [
+            PerceptronAttention(units, self.kernel_regularizer, name=f"hop_{k + 1}_place_{p + 1}")
+            for k in range(hops) for p in range(1 if shared else places)]
+
+    def build(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape, look_of_image_shape):
+        self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", name="transition",
+                                             kernel_regularizer=self.kernel_regularizer)
+        self.transition.build((None, memories_shape[-1]))
+        for attention in self.attention:
+            attention.build(memories_shape, sentences_shape)
+
+    def call(self, memories, sentences, box_of_look, sentence_of_look, look_of_image):
+        buffer = [[] for _ in range(self.hops)]
+        for place in range(self.places):
+            box = ops.take(memories, box_of_look[:, place], axis=0)
+            query = ops.take(sentences, sentence_of_look[:, place], axis=0)
+            for k in range(self.hops):
+                if k:
+                    query = self.transition(output)
+                output = self.attention[k if self.shared else k * self.places + place](box, query)
+                buffer[k].append(ops.take(output, look_of_image[:, place], axis=0))
+        return ops.stack([output for hop in buffer for output in hop], axis=1)
+
+    def compute_output_shape(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape,
+                             look_of_image_shape):
+        return (look_of_image_shape[0], self.hops * self.places, memories_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "hops": self.hops, "places": self.places, "units": self.units,
+                "shared": self.shared, "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}

@@ -51,15 +51,15 @@ KEPT = ("nothing saved is lost; the same command, without --fresh, goes on from 
 # Arguments
 
 
-def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None):
-    """Add the options of every training script, with a script's own defaults."""
+def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None, of="questions"):
+    """Add the options of every training script, with a script's own defaults; `of` says what a batch is made of."""
     add = parser.add_argument
     add("--models", metavar="DIR", default="models", help="where weights, log and record are saved (default %(default)s)")
     add("--epochs", type=positive_int, metavar="N", help=f"passes over the training data (default {epochs})")
     add("--steps-per-epoch", type=positive_int, metavar="N",
         help="shorten an epoch to N batches, for trying things (default: all)")
     add("--batch-size", type=positive_int, metavar="N", default=batch_size,
-        help="questions in a training batch (default %(default)s)")
+        help=f"{of} in a training batch (default %(default)s)")
     add("--clip-norm", type=positive_float, metavar="X", default=clip_norm,
         help="the gradient's global norm is clipped at X (default " + ("no)" if clip_norm is None else "%(default)g)"))
     add("--schedule", choices=("constant", "cosine"), default="constant",
@@ -158,13 +158,14 @@ class Run:
         models: str, the folder; it is made.
         name: str.
         settings: dict of JSON values that the course of the training depends on; a state with others is refused.
+        unit: str, what the last column of the log counts per second.
     """
 
-    COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
-               "stories_per_second")
+    METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
-    def __init__(self, models, name, settings):
-        self.models, self.name = models, name
+    def __init__(self, models, name, settings, unit="stories"):
+        self.models, self.name, self.unit = models, name, unit
+        self.columns = ("epoch", *self.METRICS, "learning_rate", "seconds", f"{unit}_per_second")
         self.settings = json.loads(json.dumps(settings))
         self.rows, self.earlier_parts, self.part = [], [], None
 
@@ -243,7 +244,7 @@ class Run:
         """Save an epoch: the best weights if it is the best, the log, the record, and last the state."""
         if self.best() is self.rows[-1]:
             save_weights(model, self.path("weights.h5"))
-        lines = [",".join(self.COLUMNS)] + [",".join(str(row[column]) for column in self.COLUMNS) for row in self.rows]
+        lines = [",".join(self.columns)] + [",".join(str(row[column]) for column in self.columns) for row in self.rows]
         write_whole(self.path("csv"), ("\n".join(lines) + "\n").encode())
         self.save_record(record)
         self.save_state(model)
@@ -296,12 +297,12 @@ class Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._check_finite("val_loss", logs)  # the last update may have spoilt the weights after the loss was taken
-        stories = min(self.batches.steps * self.batches.batch_size, len(self.batches.stories))
+        number = min(self.batches.steps * self.batches.batch_size, self.batches.total)
         seconds = time.perf_counter() - self.started
-        row = {"epoch": epoch + 1, **{key: round(float(logs[key]), 6) for key in Run.COLUMNS[1:5]},
+        row = {"epoch": epoch + 1, **{key: round(float(logs[key]), 6) for key in Run.METRICS},
                "learning_rate": float(f"{self.learning_rate:.6g}"),
                "seconds": round(seconds, 2),
-               "stories_per_second": round(stories / (self.trained - self.started), 1)}
+               self.run.columns[-1]: round(number / (self.trained - self.started), 1)}
         self.run.rows.append(row)
         self.run.save(self.model, self.record)
         self.model.stop_training = self.run.stalled(self.patience)
@@ -310,7 +311,7 @@ class Epochs(keras.callbacks.Callback):
         self.line = (
             f"epoch {epoch + 1}/{self.epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.4f}, "
             f"validation {row['val_accuracy']:.4f} (best {best['val_accuracy']:.4f} in epoch {best['epoch']}), "
-            f"{seconds:.0f} s, {row['stories_per_second']:.0f} stories/s, {_duration(left)} left\n")
+            f"{seconds:.0f} s, {row[self.run.columns[-1]]:.0f} {self.run.unit}/s, {_duration(left)} left\n")
         if not sys.stdout.isatty():  # on a terminal the progress bar is not yet complete
             self._print_line()
 
@@ -362,7 +363,7 @@ def fit(model, run, record, batches, validation, args):
         model: compiled functional model.
         run: Run.
         record: dict, saved with every epoch.
-        batches, validation: StoryBatches.
+        batches, validation: Keras datasets; `batches` has `steps`, `batch_size`, `total` and `set_epoch`, as `StoryBatches`.
         args: parsed arguments of `add_run_options`.
     Returns:
         dict, the record to be saved with the test result: `record`, or the earlier one where no epoch was left to train.

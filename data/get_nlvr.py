@@ -9,15 +9,14 @@ import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import threading
-import zlib
 
 import fetch  # before the modules of the root: it adds their folder to the path
 import command_line
 from data_utils import DataError
+from nlvr_data import intact_png
 
 REPOSITORY = "https://github.com/lil-lab/nlvr"
 ARCHIVE = f"{REPOSITORY}/archive/refs/heads/master.zip"
@@ -108,21 +107,6 @@ def _read_examples(path):
                 raise ValueError(f"line {number}: example {identifier} comes twice")
             directories[identifier] = directory
     return directories
-
-
-def intact_png(content):
-    """Whether bytes are a whole PNG file: its chunks, each with the right checksum, to the last."""
-    position, kind = 8, None
-    while kind != b"IEND":
-        try:
-            length, kind = struct.unpack_from(">I4s", content, position)
-            checksum, = struct.unpack_from(">I", content, position + 8 + length)
-        except struct.error:
-            return False
-        if zlib.crc32(content[position + 4:position + 8 + length]) != checksum:
-            return False
-        position += 12 + length
-    return content[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def corpus_faults(folder, expected):

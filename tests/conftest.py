@@ -1,5 +1,6 @@
 """Where the tests find the project and the real data."""
 import os
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,20 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "benchmarks")]
 import training  # noqa: E402  before any test imports keras: it keeps TensorFlow quiet
 
 REAL_BABI = os.environ.get("BABI_DATA", os.path.join(ROOT, "..", "shared", "babi", "tasks_1-20_v1-2.tar.gz"))
+REAL_NLVR = os.environ.get("NLVR_DATA", os.path.join(ROOT, "data", "nlvr"))
+UNPACK_NLVR = os.path.join(ROOT, "..", "shared", "nlvr", "unpack.py")
+
+
+@pytest.fixture(scope="session")
+def real_nlvr(tmp_path_factory):
+    """Folder of the real NLVR corpus, of which dev is sure to be there; a test that needs it skips where it is not."""
+    if os.path.exists(os.path.join(REAL_NLVR, "dev", "dev.json")):
+        return REAL_NLVR
+    if not os.path.exists(UNPACK_NLVR):
+        pytest.skip("the real NLVR corpus is not here; NLVR_DATA=DIR names it")
+    folder = tmp_path_factory.mktemp("nlvr")
+    subprocess.run([sys.executable, UNPACK_NLVR, str(folder), "--splits", "dev"], check=True, capture_output=True)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The equations of the layers in plain numpy, one story and one fact at a time, for the tests to compare with."""
+"""The equations of the layers in plain numpy, one story, fact or image at a time, for the tests to compare with."""
 import numpy as np
 
 
@@ -71,3 +71,48 @@ def relations(objects, condition, g):
                 x = np.maximum(x @ kernel + bias, 0.0)
             total = total + x
     return total
+
+
+def max_pool(x, stride):
+    """Maximum over windows of 3 x 3, those that are full; x (rows, columns, features)."""
+    starts = [range(0, size - 2, stride) for size in x.shape[:2]]
+    return np.array([[x[r:r + 3, c:c + 3].max(axis=(0, 1)) for c in starts[1]] for r in starts[0]])
+
+
+def convolution(x, kernel, bias):
+    """Relu of the 3 x 3 convolution that keeps the size, zeros around; x (rows, columns, features)."""
+    rows, columns, _ = x.shape
+    around = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    total = sum(around[r:r + rows, c:c + columns] @ kernel[r, c] for r in range(3) for c in range(3))
+    return np.maximum(total + bias, 0.0)
+
+
+def grid_of_memories(box, mean, deviation, kernel_1, bias_1, kernel_2, bias_2):
+    """Memories (rows * columns, filters) of one box (height, width, channels)."""
+    x = (box - np.array(mean)) / np.array(deviation)
+    x = max_pool(convolution(x, kernel_1, bias_1), 3)
+    x = max_pool(convolution(x, kernel_2, bias_2), 2)
+    rows, columns, _ = x.shape
+    return np.array([[*x[r, c], r / rows, c / columns] for r in range(rows) for c in range(columns)])
+
+
+def look(memories, query, perceptron):
+    """Attention of a multilayer perceptron over memories (memories, features); perceptron [(W, b), ...]."""
+    scores = []
+    for memory in memories:
+        x = np.concatenate([memory, query])
+        for kernel, bias in perceptron[:-1]:
+            x = np.maximum(x @ kernel + bias, 0.0)
+        scores.append(np.tanh(x @ perceptron[-1][0] + perceptron[-1][1]).item())
+    weights = np.exp(scores) / np.sum(np.exp(scores))
+    return sum(weight * memory for weight, memory in zip(weights, memories))
+
+
+def visual_controller(boxes, sentence, transition, perceptrons):
+    """Working memory (hops * places, features) of one image; boxes: the memories of each; perceptrons [[hop, place], ...]."""
+    buffer, queries = [], [sentence] * len(boxes)
+    for hop in perceptrons:
+        outputs = [look(memories, query, perceptron) for memories, query, perceptron in zip(boxes, queries, hop)]
+        queries = [np.maximum(output @ transition[0] + transition[1], 0.0) for output in outputs]
+        buffer += outputs
+    return np.stack(buffer)

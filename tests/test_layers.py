@@ -220,6 +220,59 @@ def test_controller_fills_the_working_memory_buffer(random):
     np.testing.assert_allclose(controller(np.concatenate(memories), query, story=story), expected, **TOLERANCE)
 
 
+# Images
+
+
+def test_box_encoder_makes_a_grid_of_memories(random):
+    encoder = layers.BoxEncoder(5, [120.0, 90.0, 60.0], [50.0, 40.0, 30.0])
+    boxes = random.integers(0, 256, (2, 28, 22, 3)).astype("uint8")
+    assert encoder(boxes).shape == encoder.compute_output_shape(boxes.shape) == (2, 4 * 3, 5)
+    for weight in encoder.trainable_weights:
+        weight.assign(random.normal(size=weight.shape, scale=0.5))
+    expected = [equations.grid_of_memories(box, encoder.mean, encoder.deviation, *arrays(encoder)) for box in boxes]
+    np.testing.assert_allclose(encoder(boxes), expected, rtol=1e-4, atol=1e-4)
+    assert layers.BoxEncoder(24, [0] * 3, [1] * 3).compute_output_shape((7, 50, 50, 3)) == (7, 49, 24)
+
+
+def perceptron(attention):
+    by_name = {weight.path.split(f"{attention.name}/")[-1]: ops.convert_to_numpy(weight) for weight in attention.weights}
+    return [(by_name["layer_1_kernel"], by_name["layer_1_bias"])] + [
+        (by_name[f"layer_{i}/kernel"], by_name[f"layer_{i}/bias"]) for i in range(2, len(attention.units) + 2)]
+
+
+def test_perceptron_attention_is_its_equation(random):
+    attention = layers.PerceptronAttention([6, 5])
+    memories = random.normal(size=(3, 7, 4)).astype("float32")
+    query = random.normal(size=(3, 2)).astype("float32")
+    attention(memories, query)
+    enlarge(attention, random)
+    expected = [equations.look(m, q, perceptron(attention)) for m, q in zip(memories, query)]
+    np.testing.assert_allclose(attention(memories, query), expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_visual_controller_looks_at_each_box_of_each_image(random, shared):
+    controller = layers.VisualController(2, 3, [6, 5], shared)
+    memories = random.normal(size=(5, 7, 4)).astype("float32")
+    sentences = random.normal(size=(2, 3)).astype("float32")
+    box_of_look = random.integers(0, 5, (6, 3)).astype("int32")
+    sentence_of_look = np.tile(np.arange(6) % 2, (3, 1)).T.astype("int32")
+    sentence_of_image = random.integers(0, 2, 4)
+    look_of_image = (2 * random.integers(0, 3, (4, 3)) + sentence_of_image[:, None]).astype("int32")
+    inputs = memories, sentences, box_of_look, sentence_of_look, look_of_image
+    controller(*inputs)
+    enlarge(controller, random)
+    perceptrons = np.empty((2, 3), object)
+    for k in range(2):
+        for place in range(3):
+            perceptrons[k, place] = perceptron(controller.attention[k if shared else 3 * k + place])
+    transition = arrays(controller.transition)
+    expected = [equations.visual_controller(
+        [memories[box_of_look[look, place]] for place, look in enumerate(looks)], sentences[sentence], transition,
+        perceptrons) for looks, sentence in zip(look_of_image, sentence_of_image)]
+    np.testing.assert_allclose(controller(*inputs), expected, **TOLERANCE)
+
+
 # Reasoning
 
 
@@ -295,6 +348,7 @@ def all_layers():
     words, vector = (lambda: keras.Input((5,), dtype="int32")), (lambda: keras.Input((4,)))
     number = (lambda: keras.Input((), dtype="int32"))
     memories = (lambda: keras.Input((6, 4)))
+    three = (lambda: keras.Input((3,), dtype="int32"))
     encoder = layers.SentenceEncoder(9, 3, 4)
     return {
         "encoder": (layers.SentenceEncoder(9, 3, 4), [words]),
@@ -303,10 +357,14 @@ def all_layers():
         "attention": (layers.MultiHeadMemoryAttention(3, 4, l2), [memories, vector]),
         "controller": (layers.AttentionalController(2, 3, 4, l2), [memories, vector]),
         "reasoning": (layers.RelationalReasoning([6, 5], l2), [memories, vector]),
+        "box encoder": (layers.BoxEncoder(4, [1.0] * 3, [2.0] * 3), [lambda: keras.Input((15, 15, 3))]),
+        "perceptron": (layers.PerceptronAttention([6, 5], l2), [memories, vector]),
+        "visual": (layers.VisualController(2, 3, [6, 5], False, l2), [memories, vector, three, three, three]),
     }
 
 
-@pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "attention", "controller", "reasoning"])
+@pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "attention", "controller", "reasoning",
+                                  "box encoder", "perceptron", "visual"])
 def test_layers_survive_saving_and_loading(name, tmp_path, random):
     layer, makers = all_layers()[name]
     inputs = [make() for make in makers]
@@ -322,7 +380,8 @@ def test_layers_survive_saving_and_loading(name, tmp_path, random):
 
 
 def test_l2_is_on_the_kernels_of_attention_and_reasoning_alone():
-    for name, kernels in {"encoder": 0, "attention": 2, "controller": 2 + 2 * 2, "reasoning": 2}.items():
+    for name, kernels in {"encoder": 0, "attention": 2, "controller": 2 + 2 * 2, "reasoning": 2,
+                          "box encoder": 0, "perceptron": 3, "visual": 2 * 3 * 3 + 1}.items():
         layer, makers = all_layers()[name]
         layer(*[make() for make in makers])
         assert len(layer.losses) == kernels
@@ -344,7 +403,8 @@ def test_initial_values_have_the_scale_of_the_paper():
 @pytest.mark.parametrize("make", [
     lambda: layers.SentenceEncoder(0, 3, 4), lambda: layers.SentenceEncoder(9, 3, -1),
     lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
-    lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0])])
+    lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0]),
+    lambda: layers.PerceptronAttention([]), lambda: layers.VisualController(2, 0), lambda: layers.BoxEncoder(2, [0], [1])])
 def test_sizes_below_one_are_refused(make):
     with pytest.raises(ValueError, match="whole number from 1 up"):
         make()
@@ -359,5 +419,9 @@ def test_wrong_shapes_are_refused_with_the_offending_value():
         layers.RelationalReasoning([5])(np.zeros((6, 4), "float32"), np.zeros((2, 4), "float32"))
     with pytest.raises(ValueError, match="'gru' or 'lstm', not 'rnn'"):
         layers.SentenceEncoder(9, 3, 4, cell="rnn")
+    with pytest.raises(ValueError, match="3 means and deviations, not 1 and 1"):
+        layers.BoxEncoder(4, [0], [1])(np.zeros((2, 50, 50, 3), "uint8"))
+    with pytest.raises(ValueError, match="at least 9 x 9 pixels"):
+        layers.BoxEncoder(4, [0], [1])(np.zeros((2, 50, 8, 1), "uint8"))
     with pytest.raises(ValueError, match="static"):
         layers.SentenceEncoder(9, 3, 4)(keras.Input((None,), dtype="int32"))

@@ -1,0 +1,275 @@
+#!/usr/bin/env python3
+"""Train a Working Memory Network on the images and sentences of NLVR.
+
+Pavez, Allende, Allende-Cid, "Working Memory Networks: Augmenting Memory Networks with a Relational Reasoning Module",
+ACL 2018, arXiv 1805.09354.
+"""
+import collections
+import os
+import sys
+
+import numpy as np
+
+import training  # before keras: it keeps TensorFlow quiet
+import keras
+from keras import ops
+
+import command_line
+import layers
+import nlvr_data
+
+SPLIT_NAMES = {"dev": "dev", "test": "Test-P", "hidden": "Test-U"}  # as the corpus's paper calls them
+
+
+# Arguments
+
+
+def parse_arguments(argv=None):
+    parser = command_line.Parser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    add = parser.add_argument
+    add("ez", nargs="?", type=command_line.positive_int, default=100, help="size of a word embedding (default %(default)s)")
+    add("cz", nargs="?", type=command_line.positive_int, default=24,
+        help="size of a memory: filters, and two coordinates (default %(default)s)")
+    add("lz", nargs="?", type=command_line.positive_int, default=128, help="units of the GRU (default %(default)s)")
+    add("mx", nargs="?", type=command_line.positive_int, default=50,
+        help="words kept of a sentence, the first (default %(default)s)")
+    add("seed", nargs="?", type=command_line.seed_number, default=1234, help="of everything random (default %(default)s)")
+    add("--data", metavar="DIR", default="data/nlvr", help="folder of the corpus (default %(default)s)")
+    add("--cache", metavar="FILE", help="where the decoded images are kept from run to run (default DIR.crops.h5)")
+    add("--validation-folders", type=command_line.positive_int, metavar="K",
+        help="choose the best epoch on K of the numbered training folders, which are not trained on (default: on dev)")
+    add("--batches", choices=("examples", "images"), default="examples",
+        help="what is shuffled: examples, with their six images in one batch, or single images (default %(default)s)")
+    training.add_run_options(parser, epochs="60", batch_size=256, clip_norm=None, of="images")
+    add("--lr", type=command_line.positive_float, metavar="X", default=1e-3,
+        help="learning rate of Adam (default %(default)g)")
+    add("--l2", type=command_line.natural_float, metavar="X", default=1e-3,
+        help="weight of the L2 penalty on the kernels of attention and f_t (default %(default)g)")
+    add("--dropout", type=command_line.fraction, metavar="X", default=0.0,
+        help="share of the sentence vector, the working memory and r left out in training (default %(default)g)")
+    add("--attention", choices=("separate", "shared"), default="separate",
+        help="whether the three box positions share the weights of the attention (default %(default)s)")
+    add("--average-permutations", action="store_true",
+        help="report as well what the mean over the six images of an example gives")
+    args = parser.parse_args(argv)
+    args.epochs = args.epochs or 60
+    if args.cz < 3:
+        parser.error("argument cz: must be above 2")
+    return args
+
+
+def run_name(args):
+    return f"WMemNN_NLVR_{args.ez}_{args.cz}_{args.lz}_{args.mx}_{args.seed}"
+
+
+# Batches
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Batches of images: inputs a `nlvr_data.ImageBatch`, targets 1 for true.
+
+    The order is a permutation drawn from (`order_seed`, epoch), so an epoch has the same batches whatever ran before it.
+
+    Args:
+        nlvr: nlvr_data.Nlvr.
+        examples: nlvr_data.Examples.
+        batch_size: int, images; where whole examples are shuffled, the nearest number that is a multiple of six.
+        by: "examples" or "images", what is shuffled.
+        order_seed: list of int; by default the order is that of the examples.
+        steps: int, batches in an epoch; by default all.
+    """
+
+    def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None):
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as training.StoryBatches
+        self.nlvr, self.order_seed = nlvr, order_seed
+        self.unit = nlvr_data.PERMUTATIONS if by == "examples" else 1  # images that stay together
+        self.batch_size = max(1, round(batch_size / self.unit)) * self.unit
+        self.sentence = np.repeat(examples.sentence, nlvr_data.PERMUTATIONS)
+        self.label = np.repeat(examples.label, nlvr_data.PERMUTATIONS)
+        self.boxes = examples.boxes.reshape(-1, examples.boxes.shape[2])
+        self.total = len(self.label)
+        self.steps = min(steps or sys.maxsize, -(-self.total // self.batch_size))
+        self.set_epoch(0)
+        # What is compiled for each shape gets few of them.
+        self.sizes = None if keras.backend.backend() == "tensorflow" else self._slot_sizes()
+
+    def set_epoch(self, epoch):
+        """Draw the order of an epoch, counted from 0."""
+        units = np.arange(self.total).reshape(-1, self.unit)
+        if self.order_seed is not None:
+            units = np.random.default_rng([*self.order_seed, epoch]).permutation(units)
+        self.order = units.ravel()
+
+    def _slot_sizes(self):
+        """Sizes for `nlvr_data.pack_images`: one for nearly all batches, and one for any there can be."""
+        batches = (self._rows(index) for index in range(min(100, self.steps)))
+        largest = np.max([nlvr_data.slots(self.sentence[rows], self.boxes[rows]) for rows in batches], axis=0)
+        any_batch = np.array([1, self.boxes.shape[1], 1]) * self.batch_size
+        return [np.minimum(np.ceil(1.1 * largest).astype(int), any_batch), any_batch]
+
+    def _rows(self, index):
+        return self.order[index * self.batch_size:(index + 1) * self.batch_size]
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        rows = self._rows(index)
+        batch = nlvr_data.pack_images(self.nlvr, self.sentence[rows], self.boxes[rows], self.sizes)
+        return batch, self.label[rows, None]
+
+
+# Model
+
+
+def build_model(args, nlvr):
+    """The network as a functional Keras model: inputs as `nlvr_data.ImageBatch`, output the logit of "true"."""
+    l2 = keras.regularizers.L2(args.l2)
+    places = len(nlvr_data.BOX_LEFT)
+    inputs = nlvr_data.ImageBatch(
+        keras.Input((), dtype="int32", name="sentence_of_image"),
+        keras.Input((places,), dtype="int32", name="look_of_image"),
+        keras.Input((places,), dtype="int32", name="box_of_look"),
+        keras.Input((places,), dtype="int32", name="sentence_of_look"),
+        keras.Input(nlvr.crops.shape[1:], dtype="uint8", name="crops"),
+        keras.Input((nlvr.sentences.shape[1],), dtype="int32", name="sentences"))
+    memories = layers.BoxEncoder(args.cz, nlvr.mean, nlvr.deviation, name="box_encoder")(inputs.crops)
+    u = layers.SentenceEncoder(len(nlvr.words) + 1, args.ez, args.lz, name="sentence_encoder")(inputs.sentences)
+    u = keras.layers.Dropout(args.dropout)(u)
+    working_memory = layers.VisualController(
+        2, places, [256, 128], args.attention == "shared", l2, name="visual_controller")(
+            memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
+    working_memory = keras.layers.Dropout(args.dropout)(working_memory)
+    r = layers.RelationalReasoning([256, 128, 64], name="reasoning_module")(
+        working_memory, ops.take(u, inputs.sentence_of_image, axis=0))
+    r = keras.layers.Dropout(args.dropout)(r)
+    hidden = keras.layers.Dense(32, activation="relu", name="hidden")(r)
+    return keras.Model(inputs, keras.layers.Dense(1, name="answer")(hidden), name="WMemNN_NLVR")
+
+
+# Training
+
+
+def accuracy(y_true, y_pred):
+    """Whether each logit has the sign of its label."""
+    return ops.cast(ops.equal(y_pred > 0, y_true > 0.5), "float32")
+
+
+def train(args, model, nlvr, run, record):
+    """Train, or go on; returns the record, and leaves the model with the weights of the best epoch.
+
+    The loss is the cross-entropy of an image, its mean over the batch, and the L2 penalty. (The sum over the batch that
+    WMemNN_bAbI.py minimises is a property of that script.)
+    """
+    training_examples, validation_examples = nlvr.splits["train"], nlvr.splits["dev"]
+    if args.validation_folders:
+        training_examples, validation_examples = nlvr_data.split_folders(
+            training_examples, args.validation_folders, args.seed)
+    batches = ImageBatches(nlvr, training_examples, args.batch_size, args.batches, [args.seed, 1], args.steps_per_epoch)
+    validation = ImageBatches(nlvr, validation_examples, args.batch_size)
+    print(f"{batches.total:,} training and {validation.total:,} validation images, {batches.steps:,} batches of "
+          f"{batches.batch_size} an epoch")
+    rate = training.learning_rate(args, args.lr, batches.steps)
+    # XLA's convolutions and products of few rows are slower on CPUs than TensorFlow's own.
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
+                  keras.losses.BinaryCrossentropy(from_logits=True), metrics=[accuracy],
+                  jit_compile=keras.backend.backend() == "jax")
+    return training.fit(model, run, record, batches, validation, args)
+
+
+# Report
+
+
+def report(args, model, nlvr, run):
+    """Predict every image of dev and test, write the predictions, and count what is right.
+
+    NAME.SPLIT.csv has a line for each image, its file name and "true" or "false", which is what the corpus's own script
+    reads: https://github.com/lil-lab/nlvr, nlvr/metrics_images.py PREDICTIONS SPLIT.json. Its "precision" is the
+    accuracy here, and its "consistency", which asks for all images of all examples of a sentence, the last figure.
+
+    Returns:
+        dict from split to a dict: "images", "examples" and "sentences", their numbers; "majority", the share of the more
+        frequent label; "accuracy"; "consistency", the share of examples with all six images right;
+        "sentence_consistency", that of sentences with all images right; shares in per cent. With --average-permutations
+        also from "SPLIT, averaged", whose logits are the means over the six images of an example.
+    """
+    results = {}
+    for split in (split for split in SPLIT_NAMES if split in nlvr.splits):
+        examples = nlvr.splits[split]
+        logits = model.predict(ImageBatches(nlvr, examples, args.batch_size), verbose=0)
+        logits = logits.reshape(-1, nlvr_data.PERMUTATIONS)
+        ways = {split: logits}
+        if args.average_permutations:
+            ways[f"{split}, averaged"] = np.broadcast_to(logits.mean(axis=1, keepdims=True), logits.shape)
+        for way, values in ways.items():
+            lines = [f"{split}-{identifier}-{k}.png,{'true' if value > 0 else 'false'}\n"
+                     for identifier, row in zip(examples.identifiers, values) for k, value in enumerate(row)]
+            command_line.write_whole(run.path(f"{way.replace(', ', '-')}.csv"), "".join(lines).encode())
+            results[way] = measure(examples, values > 0)
+    return results
+
+
+def measure(examples, answers):
+    """The figures of one split, see `report`; answers: booleans (examples, 6)."""
+    right = answers == (examples.label[:, None] > 0.5)
+    of_sentence = collections.defaultdict(lambda: True)
+    for identifier, all_six in zip(examples.identifiers, right.all(axis=1)):
+        of_sentence[identifier.split("-")[0]] &= bool(all_six)
+    true = float(examples.label.mean())
+    shares = {"majority": max(true, 1 - true), "accuracy": right.mean(), "consistency": right.all(axis=1).mean(),
+              "sentence_consistency": np.mean(list(of_sentence.values()))}
+    return {"images": right.size, "examples": len(examples), "sentences": len(of_sentence),
+            **{key: round(100 * float(share), 4) for key, share in shares.items()}}
+
+
+def table(results):
+    """The figures of `report` as text."""
+    lines = [f"{'':18}  {'images':>6}  {'majority %':>10}  {'accuracy %':>10}  {'consistency %':>13}  {'of sentences %':>14}"]
+    for way, result in results.items():
+        split, _, averaged = way.partition(",")
+        lines.append(f"{SPLIT_NAMES[split] + averaged:18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
+                     f"{result['accuracy']:>10.2f}  {result['consistency']:>13.2f}  {result['sentence_consistency']:>14.2f}")
+    return "\n".join(lines)
+
+
+def main(argv=None):
+    args = parse_arguments(argv)
+    keras.utils.set_random_seed(args.seed)
+    saved = {}
+    if args.evaluate:
+        path = os.path.join(args.models, f"{run_name(args)}.json")
+        saved = training.read_record(path)
+        training.check_options(path, saved, args, ("attention",))
+    nlvr = nlvr_data.load_nlvr(args.data, args.mx, args.cache, saved.get("words"))
+    if args.evaluate:
+        nlvr.mean, nlvr.deviation = saved["data"]["mean"], saved["data"]["deviation"]
+    print(f"data: {args.data}, " + ", ".join(f"{split} {len(examples):,} examples with {examples.boxes[..., 0].size:,} images"
+                                             for split, examples in nlvr.splits.items()))
+    model = build_model(args, nlvr)
+
+    settings = {key: value for key, value in vars(args).items() if key not in (
+        "data", "cache", "models", "tensorboard", "evaluate", "fresh", "average_permutations")}
+    settings |= {"data": nlvr.fingerprint, "backend": keras.backend.backend()}
+    run = training.Run(args.models, run_name(args), settings, unit="images")
+    if args.evaluate:
+        training.load_weights(model, run.path("weights.h5"), saved.get("weights_sha256"))
+    else:
+        run.check_writable()
+        print(f"{run.name}: {model.count_params():,} parameters")
+        record = {"arguments": vars(args), "parameters": model.count_params(), "words": nlvr.words,
+                  "answers": ["false", "true"],
+                  "data": {"source": os.path.basename(os.path.abspath(args.data)), "fingerprint": nlvr.fingerprint,
+                           "examples": {split: len(examples) for split, examples in nlvr.splits.items()},
+                           "mean": nlvr.mean, "deviation": nlvr.deviation},
+                  "selected_on": f"{args.validation_folders} training folders" if args.validation_folders else "dev"}
+        record = train(args, model, nlvr, run, record)
+    results = report(args, model, nlvr, run)
+    if not args.evaluate:
+        run.save_record(record | {"test": results})
+    print(table(results))
+    if not args.evaluate:
+        print(f"saved: {run.path('weights.h5')}, .csv, .json, {', '.join(f'.{split}.csv' for split in results)}")
+
+
+if __name__ == "__main__":
+    command_line.run_script(main, training.KEPT)

@@ -1,0 +1,493 @@
+"""Parsing of NLVR: from the released annotations and images to the arrays that the models read.
+
+An image is three boxes side by side. The corpus has 276,732 of them, but only 29,667 distinct ones, so an image is a row
+of three numbers into one table of crops, and a batch can encode each distinct crop once.
+
+Data: Suhr, Lewis, Yeh, Artzi 2017, "A Corpus of Natural Language for Visual Reasoning", ACL 2017.
+"""
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import importlib.resources
+import io
+import json
+import os
+import re
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from command_line import write_whole
+from data_utils import DataError
+
+SPLITS = ("train", "dev", "test", "hidden")
+PERMUTATIONS = 6  # images of an example: all orders of its three boxes
+IMAGE_SIZE, BOX_SIZE, BOX_LEFT = (400, 100), 100, (0, 150, 300)
+HOW_TO_GET_IT = "python data/get_nlvr.py gets the corpus and names what is missing or damaged, --data DIR names its folder"
+UNKNOWN = "<unknown>"
+RARE = 5  # sentences of training; a word of fewer counts as unknown. Up to four examples share a sentence.
+NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+# Typing errors in the training sentences that are words of their own, or too short to tell by their letters.
+TYPING_ERRORS = {"ad": "and", "ans": "and", "bellow": "below", "bow": "box", "lease": "least", "lest": "least",
+                 "od": "of", "t": "at", "thee": "the", "tow": "two"}
+
+
+class SentenceCleaner:
+    """What the model sees of a sentence: lower-case words, numbers spelled out, typing errors mended, singular.
+
+    1. Words and numbers, in lower case. A semicolon inside a word is a slip for a letter: "circ;e".
+    2. Numbers up to twelve as words; "colour" as "color".
+    3. Words that are neither in the English dictionary (the one that comes with symspellpy) nor in frequent use in the
+       training sentences are mended: as two words run together ("atleast"), or else as the nearest word of the training
+       sentences, by the number of letters inserted, left out, replaced or swapped (one in a short word, two in a longer
+       one), the most frequent of equals. `TYPING_ERRORS` lists those that need more than that.
+    4. A plural or verb in -s loses it where the word without is one of the training sentences.
+
+    Args:
+        sentences: iterable of str, those of training.
+
+    >>> clean = SentenceCleaner(["There is at least one yellow block.", "The base is black or yellow"] * RARE)
+    >>> clean("there is atleast 1 Yelow blocks")
+    ['there', 'is', 'at', 'least', 'one', 'yellow', 'block']
+    """
+
+    def __init__(self, sentences):
+        from symspellpy import SymSpell, Verbosity  # where it is used: the scripts that get data run without
+
+        dictionary = importlib.resources.files("symspellpy") / "frequency_dictionary_en_82_765.txt"
+        self.english = {line.split()[0] for line in dictionary.read_text(encoding="utf-8-sig").splitlines()}
+        counts = collections.Counter(word for sentence in sentences for word in self._words(sentence))
+        self.frequent = {word: count for word, count in counts.items() if count >= RARE and self._is_english(word)}
+        speller = SymSpell(max_dictionary_edit_distance=2)
+        for word, count in self.frequent.items():
+            speller.create_dictionary_entry(word, count)
+        self._nearest = lambda word: speller.lookup(word, Verbosity.TOP, 1 if len(word) < 5 else 2)
+
+    @staticmethod
+    def _words(sentence):
+        for word in re.findall(r"[a-z]+(?:;[a-z]+)*|[0-9]+", sentence.lower()):
+            if word.isdecimal():
+                word = NUMBERS[int(word)] if int(word) < len(NUMBERS) else word
+            yield TYPING_ERRORS.get(word, word.replace("colour", "color"))
+
+    def _is_english(self, word):
+        return len(word) > 1 and (word in self.english or word.removesuffix("s") in self.english) or word == "a"
+
+    def _mended(self, word):
+        if word in self.frequent or word.isdecimal() or self._is_english(word):
+            return [word]
+        for i in range(1, len(word)):
+            if word[:i] in self.frequent and word[i:] in self.frequent:
+                return [word[:i], word[i:]]
+        nearest = self._nearest(word)
+        return [nearest[0].term if nearest else word]
+
+    def _singular(self, word):
+        stems = (word.removesuffix("s"), word.removesuffix("es")) if len(word) > 3 else ()
+        return next((stem for stem in stems if stem in self.frequent), word)
+
+    def __call__(self, sentence):
+        return [self._singular(mended) for word in self._words(sentence) for mended in self._mended(word)]
+
+
+@dataclasses.dataclass
+class Examples:
+    """Examples of NLVR, each with its six images.
+
+    Attributes:
+        identifiers: list of str, "n-m": the m-th example with the n-th sentence.
+        folder: list of str, the folder of their images; siblings (of the same n) share it.
+        sentence: int32 (examples,), rows of the table of sentences.
+        label: float32 (examples,), 1 for true.
+        boxes: int32 (examples, 6, 3), numbers of the crops, left to right.
+    """
+
+    identifiers: list
+    folder: list
+    sentence: np.ndarray
+    label: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self):
+        return len(self.identifiers)
+
+    def take(self, rows):
+        """The examples of the given rows, as `Examples`."""
+        rows = np.asarray(rows, int)
+        return Examples([self.identifiers[row] for row in rows], [self.folder[row] for row in rows],
+                        self.sentence[rows], self.label[rows], self.boxes[rows])
+
+
+@dataclasses.dataclass
+class Nlvr:
+    """NLVR as arrays.
+
+    Attributes:
+        words: list of str; word number w is words[w - 1], 0 is padding. The first stands for all unknown words.
+        sentences: int32 (distinct sentences, longest sentence), word numbers.
+        crops: uint8 (distinct crops, 50, 50, 3), each box of every image, at half its size.
+        mean, deviation: lists of float, of each colour over the boxes of the training images, from 0 to 255.
+        splits: dict from split to `Examples`; "hidden" may be missing.
+        fingerprint: str, SHA-256 of sentences, labels and images: equal for equal data.
+    """
+
+    words: list
+    sentences: np.ndarray
+    crops: np.ndarray
+    mean: list
+    deviation: list
+    splits: dict
+    fingerprint: str
+
+
+def load_nlvr(path, mx=50, cache=None, words=None):
+    """Load NLVR, from DIR/SPLIT/SPLIT.json and DIR/SPLIT/images/*/SPLIT-n-m-k.png to arrays.
+
+    Args:
+        path: str, the folder.
+        mx: int, the words of a sentence that are kept: the first.
+        cache: str, the file that keeps the decoded images from run to run, see `load_crops`; by default beside the folder.
+        words: list of str, to number words as an earlier run did; by default those frequent in training.
+    Returns:
+        Nlvr.
+    Raises:
+        DataError: a split, an annotation or an image that is missing or damaged, or an image without annotation.
+    """
+    if not os.path.isdir(path):
+        raise DataError(f"{path}: no such folder; {HOW_TO_GET_IT}")
+    splits = [split for split in SPLITS if split != "hidden" or os.path.isdir(os.path.join(path, split))]
+    annotations = {split: read_examples(os.path.join(path, split, f"{split}.json")) for split in splits}
+    images = {split: find_images(path, split, annotations[split]) for split in splits}
+    crops, boxes = load_crops(path, [name for split in splits for name in images[split]],
+                              cache or f"{os.path.abspath(path)}.crops.h5")
+
+    clean = SentenceCleaner(example["sentence"] for example in annotations["train"])
+    texts = {example["sentence"]: None for split in splits for example in annotations[split]}
+    texts = {text: clean(text)[:mx] for text in texts}
+    if words is None:
+        counts = collections.Counter(word for example in annotations["train"] for word in texts[example["sentence"]])
+        words = [UNKNOWN, *sorted(word for word, count in counts.items() if count >= RARE)]
+    word_numbers = {word: number for number, word in enumerate(words, start=1)}
+    sentences = np.zeros((len(texts), max(1, *map(len, texts.values()))), np.int32)
+    for row, tokens in zip(sentences, texts.values()):
+        row[:len(tokens)] = [word_numbers.get(word, word_numbers[UNKNOWN]) for word in tokens]
+    text_numbers = {text: number for number, text in enumerate(texts)}
+
+    found, first = {}, 0
+    content = hashlib.sha256(crops)
+    for split in splits:
+        examples, number = annotations[split], len(images[split])
+        found[split] = Examples(
+            [example["identifier"] for example in examples],
+            [os.path.basename(os.path.dirname(name)) for name in images[split][::PERMUTATIONS]],
+            np.array([text_numbers[example["sentence"]] for example in examples], np.int32),
+            np.array([example["label"] == "true" for example in examples], np.float32),
+            boxes[first:first + number].reshape(-1, PERMUTATIONS, len(BOX_LEFT)))
+        first += number
+        content.update(json.dumps([[example[key] for key in ("identifier", "sentence", "label")] for example in examples]
+                                  ).encode() + found[split].boxes.tobytes())
+    mean, deviation = _colour_statistics(crops, found["train"].boxes)
+    return Nlvr(words, sentences, crops, mean, deviation, found, content.hexdigest())
+
+
+def _colour_statistics(crops, boxes):
+    weights = np.bincount(boxes.ravel(), minlength=len(crops)) / (boxes.size * crops.shape[1] * crops.shape[2])
+    sums = np.zeros((2, crops.shape[3]))
+    for first in range(0, len(crops), 1000):  # in parts, for the memory
+        part = crops[first:first + 1000].astype(np.float32)
+        for power in (1, 2):
+            sums[power - 1] += weights[first:first + 1000] @ (part**power).sum(axis=(1, 2), dtype=np.float64)
+    # A colour that never varies stays as it is.
+    deviation = np.sqrt(np.maximum(sums[1] - sums[0]**2, 0.0))
+    return [[round(float(x), 4) for x in values] for values in (sums[0], np.where(deviation < 1e-3, 1.0, deviation))]
+
+
+def read_examples(path):
+    """Read the annotations of a split: a JSON object a line, sorted by identifier.
+
+    Args:
+        path: str.
+    Returns:
+        list of dict with "identifier", "sentence" and "label", "true" or "false".
+    Raises:
+        DataError: no such file, or a line that is no example, with its number.
+    """
+    examples = {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    example = _read_example(line, f"{path}, line {number}")
+                    if example["identifier"] in examples:
+                        raise DataError(f"{path}, line {number}: example {example['identifier']} comes twice; restore the "
+                                        "released file")
+                    examples[example["identifier"]] = example
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {HOW_TO_GET_IT}") from None
+    if not examples:
+        raise DataError(f"{path}: no example in the file; {HOW_TO_GET_IT}")
+    return [examples[key] for key in sorted(examples, key=lambda key: [int(part) for part in key.split("-")])]
+
+
+def _read_example(line, where):
+    try:
+        example = {key: json.loads(line)[key] for key in ("identifier", "sentence", "label")}
+        good = (re.fullmatch(r"[0-9]{1,9}-[0-9]{1,9}", example["identifier"]) and example["sentence"].strip()
+                and example["label"] in ("true", "false"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        good = False
+    if not good:
+        raise DataError(f"{where}: expected an object with identifier 'n-m', sentence and label 'true' or 'false', found "
+                        f"{line.strip()[:60]!r}; restore the released file")
+    return example
+
+
+def find_images(path, split, examples):
+    """Find the six images of each example of a split.
+
+    Returns:
+        list of str, relative to `path`: those of the first example by number, then those of the second, and so on.
+    Raises:
+        DataError: a missing image, or one without an example.
+    """
+    folder = os.path.join(path, split, "images")
+    found = {}
+    for directory in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if os.path.isdir(os.path.join(folder, directory)):
+            for name in sorted(os.listdir(os.path.join(folder, directory))):
+                if name.endswith(".png"):
+                    if name in found:
+                        raise DataError(f"{path}/{found[name]}: is in folder {directory} too; remove one of the two")
+                    found[name] = f"{split}/images/{directory}/{name}"
+    wanted = [f"{split}-{example['identifier']}-{k}.png" for example in examples for k in range(PERMUTATIONS)]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise DataError(f"{folder}: {len(missing):,} of {len(wanted):,} images of {split}.json are missing, the first "
+                        f"{missing[0]}; {HOW_TO_GET_IT}")
+    more = sorted(set(found).difference(wanted))
+    if more:
+        raise DataError(f"{path}/{found[more[0]]}: {split}.json has no example for this image (nor for {len(more) - 1:,} "
+                        f"others); restore {split}.json or remove what is not of the corpus")
+    return [found[name] for name in wanted]
+
+
+CACHE_FORMAT = 1
+CACHE_CHUNK = 256  # crops; about as many as fill an ordinary chunk cache of 1 MB when they are read in order
+
+
+def load_crops(path, names, cache):
+    """The boxes of all images, each distinct one once, from a file kept from an earlier run, or from the images.
+
+    The cache is an HDF5 file with the crops, compressed in chunks, and their numbers in each image. It is taken if it has
+    the digest that it was written with, and if names, sizes and times of the images are those it was made of; else
+    it is made again, whole or not at all.
+
+    Args:
+        path: str, the folder of the corpus.
+        names: list of str, the images, relative to `path`.
+        cache: str, the file.
+    Returns:
+        crops: uint8 (distinct crops, 50, 50, 3), numbered as they first come.
+        boxes: int32 (images, 3), rows of `crops`.
+    Raises:
+        DataError: an image that cannot be used.
+        OSError: the cache cannot be written.
+    """
+    sources = hashlib.sha256()
+    for name in names:
+        status = os.stat(os.path.join(path, name))
+        sources.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    if os.path.exists(cache):
+        try:
+            return read_crops(cache, sources.hexdigest())
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+            print(f"{cache}: {' '.join(str(error).split())[:100]}; the images are decoded again")
+    crops, boxes = decode_images(path, names)
+    write_crops(cache, crops, boxes, sources.hexdigest())
+    return crops, boxes
+
+
+def write_crops(cache, crops, boxes, sources):
+    """Write the file that `load_crops` describes, whole or not at all."""
+    import h5py
+
+    content = io.BytesIO()  # HDF5 crashes the process when it runs out of space while it writes
+    with h5py.File(content, "w") as file:
+        file.create_dataset("crops", data=crops, chunks=(min(CACHE_CHUNK, len(crops)), *crops.shape[1:]),
+                            compression="gzip", compression_opts=1)
+        file.create_dataset("boxes", data=boxes, compression="gzip")
+        file.attrs.update({"format": CACHE_FORMAT, "sources": sources, "digest": _digest(crops, boxes)})
+    write_whole(os.path.abspath(cache), content.getvalue())
+
+
+def read_crops(cache, sources):
+    """Read what `write_crops` wrote, chunk by chunk. Raises ValueError, or what h5py does, if it cannot be used."""
+    import h5py
+
+    with h5py.File(cache, "r") as file:
+        if file.attrs["format"] != CACHE_FORMAT or file.attrs["sources"] != sources:
+            raise ValueError("made of other images")
+        stored = file["crops"]
+        if stored.shape[1:] != (BOX_SIZE // 2, BOX_SIZE // 2, 3) or stored.dtype != np.uint8:
+            raise ValueError("damaged")
+        crops, boxes = np.empty(stored.shape, np.uint8), file["boxes"][()]
+        for chunk in stored.iter_chunks():
+            stored.read_direct(crops, chunk, chunk)
+        if file.attrs["digest"] != _digest(crops, boxes):
+            raise ValueError("damaged")
+    return crops, boxes
+
+
+def _digest(crops, boxes):
+    digest = hashlib.sha256(repr((crops.shape, boxes.shape, boxes.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(crops))
+    digest.update(np.ascontiguousarray(boxes))
+    return digest.hexdigest()
+
+
+def decode_images(path, names):
+    """Decode images in parallel; returns what `load_crops` does."""
+    from data import fetch
+
+    progress = fetch.Progress("decoding", len(names), 1, "images")
+    numbers, crops, boxes = {}, [], np.empty((len(names), len(BOX_LEFT)), np.int32)
+    try:
+        # Pillow decodes outside Python's lock, and processes would each import what the calling script does.
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for first in range(0, len(names), 4096):  # not all at once: what is decoded waits for its turn in memory
+                paths = [os.path.join(path, name) for name in names[first:first + 4096]]
+                for row, image in enumerate(pool.map(image_boxes, paths), start=first):
+                    for place, crop in enumerate(image):
+                        key = hashlib.blake2b(crop, digest_size=16).digest()
+                        if key not in numbers:
+                            numbers[key] = len(crops)
+                            crops.append(crop)
+                        boxes[row, place] = numbers[key]
+                    progress.update(row + 1)
+    finally:
+        progress.close()
+    return np.stack(crops), boxes
+
+
+def image_boxes(path):
+    """The three boxes of an image file at half their size, each pixel the mean of four, uint8 (3, 50, 50, 3).
+
+    The fourth channel, opacity, is 255 everywhere in the corpus and left out.
+
+    Raises:
+        DataError: not a whole PNG file of the corpus's size.
+    """
+    from PIL import Image
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        if not intact_png(content):
+            raise ValueError("not a whole PNG file")
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.size != IMAGE_SIZE:
+                raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, not {IMAGE_SIZE[0]} x {IMAGE_SIZE[1]}")
+            pixels = np.asarray(image.convert("RGB").reduce(2))
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {HOW_TO_GET_IT}") from None
+    size = BOX_SIZE // 2
+    return np.stack([pixels[:size, left // 2:left // 2 + size] for left in BOX_LEFT])
+
+
+def intact_png(content):
+    """Whether bytes are a whole PNG file: its chunks, each with the right checksum, to the last."""
+    position, kind = 8, None
+    while kind != b"IEND":
+        try:
+            length, kind = struct.unpack_from(">I4s", content, position)
+            checksum, = struct.unpack_from(">I", content, position + 8 + length)
+        except struct.error:
+            return False
+        if zlib.crc32(content[position + 4:position + 8 + length]) != checksum:
+            return False
+        position += 12 + length
+    return content[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def split_folders(examples, folders, seed):
+    """Set the examples of some numbered image folders apart for validation. They keep siblings together.
+
+    Args:
+        examples: Examples.
+        folders: int, how many folders, drawn at random.
+        seed: int.
+    Returns:
+        training and validation examples, Examples.
+    Raises:
+        DataError: no folder is left to train on.
+    """
+    names = sorted(set(examples.folder))
+    if folders >= len(names):
+        raise DataError(f"--validation-folders {folders} leaves none of the {len(names)} training folders; give fewer")
+    chosen = set(np.random.default_rng([seed, 0]).permutation(names)[:folders].tolist())
+    held_out = np.array([folder in chosen for folder in examples.folder])
+    return examples.take(np.flatnonzero(~held_out)), examples.take(np.flatnonzero(held_out))
+
+
+class ImageBatch(NamedTuple):
+    """What a model reads: some images with their sentences, each distinct crop, sentence and look once.
+
+    A look is a box seen with a sentence; each of the three places has its own list of looks.
+
+    Attributes:
+        sentence_of_image: int32 (images,), row of `sentences`.
+        look_of_image: int32 (images, 3), row of the look at each of its boxes.
+        box_of_look: int32 (look slots, 3), row of `crops`; 0 in unused slots, as everywhere.
+        sentence_of_look: int32 (look slots, 3), row of `sentences`.
+        crops: uint8 (crop slots, 50, 50, 3).
+        sentences: int32 (sentence slots, longest sentence), word numbers.
+    """
+
+    sentence_of_image: np.ndarray
+    look_of_image: np.ndarray
+    box_of_look: np.ndarray
+    sentence_of_look: np.ndarray
+    crops: np.ndarray
+    sentences: np.ndarray
+
+
+def slots(sentence, boxes):
+    """How many looks (the most of the three places), distinct crops and distinct sentences some images have.
+
+    Args:
+        sentence, boxes: as in `pack_images`.
+    """
+    looks = max(len(np.unique(np.stack([column, sentence]), axis=1).T) for column in boxes.T)
+    return looks, len(np.unique(boxes)), len(np.unique(sentence))
+
+
+def pack_images(nlvr, sentence, boxes, sizes=None):
+    """Make a batch of some images.
+
+    Args:
+        nlvr: Nlvr, for its tables.
+        sentence: integers (images,), rows of `nlvr.sentences`.
+        boxes: integers (images, 3), rows of `nlvr.crops`.
+        sizes: list of (look slots, crop slots, sentence slots) from small to large, of which the first that is large
+            enough is taken, for a model that is compiled for each shape; by default as many as it takes.
+    Returns:
+        ImageBatch.
+    """
+    crops, crop_of_box = np.unique(boxes, return_inverse=True)
+    sentences, sentence_of_image = np.unique(sentence, return_inverse=True)
+    pairs = crop_of_box.reshape(boxes.shape) * len(sentences) + sentence_of_image[:, None]
+    looks = [np.unique(column, return_inverse=True) for column in pairs.T]
+    needed = max(len(look) for look, _ in looks), len(crops), len(sentences)
+    look_slots, crop_slots, sentence_slots = next(size for size in sizes or [needed] if np.all(np.array(size) >= needed))
+    of_look = np.zeros((2, look_slots, boxes.shape[1]), np.int32)
+    for place, (look, _) in enumerate(looks):
+        of_look[:, :len(look), place] = np.divmod(look, len(sentences))
+    packed_crops = np.zeros((crop_slots, *nlvr.crops.shape[1:]), np.uint8)
+    packed_crops[:len(crops)] = nlvr.crops[crops]
+    packed_sentences = np.zeros((sentence_slots, nlvr.sentences.shape[1]), np.int32)
+    packed_sentences[:len(sentences)] = nlvr.sentences[sentences]
+    look_of_image = np.stack([inverse for _, inverse in looks], axis=1).astype(np.int32)
+    return ImageBatch(sentence_of_image.astype(np.int32), look_of_image, *of_look, packed_crops, packed_sentences)

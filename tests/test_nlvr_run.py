@@ -1,0 +1,241 @@
+"""WMemNN_NLVR.py from end to end on small scenes: learning, files, evaluation, interruption, report."""
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+import command_line
+import nlvr_data
+import small_nlvr
+import training
+import WMemNN_NLVR as script
+
+from conftest import ROOT
+
+NAME = "WMemNN_NLVR_6_6_8_9_1"
+pytestmark = pytest.mark.usefixtures("without_xla")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small_nlvr.write_corpus(tmp_path_factory.mktemp("data") / "nlvr")
+
+
+def arguments(data, models, *more, epochs="8"):
+    return ["6", "6", "8", "9", "1", "--data", data, "--models", str(models), "--epochs", epochs, "--lr", "0.003",
+            "--batch-size", "48", "--dropout", "0.1", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory, without_xla):
+    """A models folder with a finished run of eight epochs, with dropout."""
+    models = tmp_path_factory.mktemp("finished")
+    script.main(arguments(data, models))
+    return models
+
+
+def contents(folder):
+    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
+
+
+def weights(models):
+    values = {}
+    with h5py.File(os.path.join(models, f"{NAME}.weights.h5")) as file:
+        file.visititems(lambda key, item: values.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return values
+
+
+def assert_same_weights(models, others):
+    first, second = weights(models), weights(others)
+    assert first and first.keys() == second.keys()
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, second[key], err_msg=key)
+
+
+def record(models):
+    with open(os.path.join(models, f"{NAME}.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def log(models):
+    with open(os.path.join(models, f"{NAME}.csv"), encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def refused(capsys, argv):
+    """Run the script, which has to refuse; returns its line on standard error."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command_line.run_script(lambda: script.main(argv), "all is as it was")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith("\n"), error
+    return error
+
+
+def test_log_and_record_hold_what_they_promise(finished):
+    rows = log(finished)
+    assert list(rows[0])[-2:] == ["seconds", "images_per_second"] and [row["epoch"] for row in rows] == list("12345678")
+    saved = record(finished)
+    assert saved["arguments"]["cz"] == 6 and saved["selected_on"] == "dev" and saved["words"][0] == "<unknown>"
+    assert saved["data"]["examples"] == {"train": 80, "dev": 10, "test": 10, "hidden": 10}
+    assert saved["best_val_accuracy"] == max(float(row["val_accuracy"]) for row in rows)
+    assert {split: result["images"] for split, result in saved["test"].items()} == {"dev": 60, "test": 60, "hidden": 60}
+    assert saved["test"]["dev"]["accuracy"] == pytest.approx(100 * saved["best_val_accuracy"], abs=1e-3)
+
+
+def test_it_learns(finished):
+    assert {split: result["majority"] for split, result in record(finished)["test"].items()} == {
+        "dev": 50.0, "test": 50.0, "hidden": 50.0}
+    assert min(result["accuracy"] for result in record(finished)["test"].values()) > 90
+
+
+def test_evaluation_prints_and_writes_what_the_training_did(finished, data, capsys):
+    before = contents(finished)
+    capsys.readouterr()
+    script.main(arguments(data, finished, "--evaluate"))
+    assert script.table(record(finished)["test"]) in capsys.readouterr().out
+    assert contents(finished) == before
+
+
+def test_predictions_are_what_the_script_of_the_corpus_reads(finished, data):
+    """That script, metrics_images.py, in the steps it takes: by the names of the images, consistency by the sentence."""
+    for split in ("dev", "test", "hidden"):
+        answers = {}
+        for line in (finished / f"{NAME}.{split}.csv").read_text().splitlines():
+            name, answer = line.split(",")
+            answers["-".join(name.split(".")[0].split("-")[1:])] = answer
+        with open(os.path.join(data, split, f"{split}.json"), encoding="utf-8") as file:
+            examples = [json.loads(line) for line in file]
+        right = {(example["identifier"], k): answers.pop(f"{example['identifier']}-{k}") == example["label"]
+                 for example in examples for k in range(6)}
+        assert not answers
+        sentences = {identifier.split("-")[0] for identifier, _ in right}
+        result = record(finished)["test"][split]
+        assert result["accuracy"] == pytest.approx(100 * np.mean(list(right.values())), abs=1e-3)
+        assert result["sentence_consistency"] == pytest.approx(100 * np.mean([
+            all(value for (identifier, _), value in right.items() if identifier.split("-")[0] == sentence)
+            for sentence in sentences]), abs=1e-3)
+
+
+def test_accuracy_and_consistency():
+    label = np.array([1, 1, 0, 0], np.float32)
+    examples = nlvr_data.Examples(["0-0", "0-1", "7-0", "7-2"], ["0"] * 4, np.zeros(4, int), label, np.zeros((4, 6, 3), int))
+    answers = np.repeat(label[:, None] > 0.5, 6, axis=1)
+    assert script.measure(examples, answers) == {
+        "images": 24, "examples": 4, "sentences": 2, "majority": 50.0, "accuracy": 100.0, "consistency": 100.0,
+        "sentence_consistency": 100.0}
+    answers[1, 5] = False
+    result = script.measure(examples, answers)
+    assert (result["accuracy"], result["consistency"], result["sentence_consistency"]) == (95.8333, 75.0, 50.0)
+
+
+def test_averaging_gives_an_example_one_answer(finished, data, capsys):
+    script.main(arguments(data, finished, "--evaluate", "--average-permutations"))
+    out = capsys.readouterr().out
+    assert "Test-U averaged" in out and script.table(record(finished)["test"]).splitlines()[1] in out
+    lines = (finished / f"{NAME}.dev-averaged.csv").read_text().splitlines()
+    assert len(lines) == 60 and all(len({line.split(",")[1] for line in lines[row:row + 6]}) == 1 for row in range(0, 60, 6))
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(finished, data, tmp_path):
+    """As from the command line, dropout included; killed in the second epoch or while the first is saved."""
+    def start():
+        return subprocess.Popen(
+            [sys.executable, "WMemNN_NLVR.py", *arguments(data, tmp_path)], cwd=ROOT, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+
+    process = start()
+    assert any(line.startswith("epoch 1/") for line in process.stdout)
+    process.kill()
+    process.communicate()
+    assert len(log(tmp_path)) < 8
+    out, error = start().communicate()
+    assert not error and "going on after epoch" in out and script.table(record(finished)["test"]) in out
+    assert_same_weights(tmp_path, finished)
+
+
+def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, capsys):
+    script.main(arguments(data, tmp_path, "--validation-folders", "1", "--batches", "images", "--attention", "shared",
+                          "--clip-norm", "1", "--schedule", "cosine", epochs="1"))
+    assert "360 training and 120 validation images, 8 batches of 48" in capsys.readouterr().out
+    assert record(tmp_path)["selected_on"] == "1 training folders"
+
+
+@pytest.mark.parametrize("by", ["examples", "images"])
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(data, by):
+    nlvr = nlvr_data.load_nlvr(data)
+    batches = script.ImageBatches(nlvr, nlvr.splits["train"], 64, by, [1])
+    assert batches.batch_size == (66 if by == "examples" else 64)
+    orders = []
+    for epoch in (0, 1):
+        batches.set_epoch(epoch)
+        assert sorted(batches.order) == list(range(480)) and sum(len(batches[i][1]) for i in range(len(batches))) == 480
+        orders.append(batches.order.copy())
+        together = (batches.order.reshape(-1, 6) // 6 == batches.order[::6, None] // 6).all()
+        assert together == (by == "examples")
+    assert (orders[0] != orders[1]).any()
+    batches.set_epoch(0)
+    np.testing.assert_array_equal(batches.order, orders[0])
+
+
+def test_the_last_batch_of_dev_and_test_counts(data):
+    nlvr = nlvr_data.load_nlvr(data)
+    batches = script.ImageBatches(nlvr, nlvr.splits["dev"], 256)
+    assert [len(label) for _, label in (batches[i] for i in range(len(batches)))] == [60]
+    batches = script.ImageBatches(nlvr, nlvr.splits["dev"], 24)
+    assert [len(label) for _, label in (batches[i] for i in range(len(batches)))] == [24, 24, 12]
+    model = script.build_model(script.parse_arguments(["6", "6", "8"]), nlvr)
+    assert model.predict(batches, verbose=0).shape == (60, 1)
+
+
+def test_images_of_a_batch_do_not_depend_on_its_composition(data):
+    nlvr = nlvr_data.load_nlvr(data)
+    model = script.build_model(script.parse_arguments(["6", "6", "8"]), nlvr)
+    alone, together = (model.predict(script.ImageBatches(nlvr, nlvr.splits["test"], size), verbose=0) for size in (6, 60))
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_defaults_are_the_papers():
+    args = script.parse_arguments([])
+    assert (args.ez, args.cz, args.lz, args.mx, args.seed) == (100, 24, 128, 50, 1234)
+    assert (args.epochs, args.batch_size, args.lr, args.l2, args.clip_norm) == (60, 256, 1e-3, 1e-3, None)
+    assert (args.dropout, args.attention, args.average_permutations, args.validation_folders) == (
+        0.0, "separate", False, None)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("argv, reason", [
+    (["100", "2"], "argument cz: must be above 2"), (["0"], "argument ez: must be above 0"),
+    (["--dropout", "1"], "argument --dropout"), (["--batches", "boxes"], "argument --batches"),
+    (["--data", "nowhere"], "nowhere: no such folder"), (["--evaluate", "--models", "nowhere"], "nowhere")])
+def test_arguments(capsys, argv, reason):
+    assert reason in refused(capsys, argv)
+
+
+def test_damaged_data_is_one_line_and_starts_nothing(capsys, data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "copy")
+    (copy / "train" / "images" / "0" / "train-0-1-2.png").write_bytes(b"")
+    assert "train-0-1-2.png: cannot be read" in refused(capsys, arguments(str(copy), tmp_path / "models"))
+    assert not os.path.exists(tmp_path / "models") and not os.path.exists(f"{copy}.crops.h5")
+
+
+def test_a_cache_that_cannot_be_written(capsys, data, tmp_path):
+    cache = str(tmp_path / "nowhere" / "crops.h5")
+    assert cache in refused(capsys, arguments(data, tmp_path, "--cache", cache))
+
+
+def test_other_options_than_those_of_the_run(capsys, finished, data):
+    before = contents(finished)
+    assert "that run had dropout 0.1, not 0.2" in refused(capsys, arguments(data, finished, "--dropout", "0.2"))
+    assert "--attention separate, not shared" in refused(
+        capsys, arguments(data, finished, "--evaluate", "--attention", "shared"))
+    assert contents(finished) == before
