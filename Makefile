@@ -18,9 +18,9 @@ babi: $(VENV)/run
 	fi
 	$(VENV)/bin/python WMemNN_bAbI.py --data "$(BABI)" $(ARGS)
 
-# The layers, and a run that goes on, are tested on both backends, everything else on TensorFlow.
+# Two files at a time; the layers, and a run that goes on, on both backends, everything else on TensorFlow.
 test: $(VENV)/test
-	$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile tests
 	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_layers.py tests/test_run.py -k 'test_layers or more_epochs'
 
 $(VENV)/run: requirements.txt

@@ -10,6 +10,7 @@ import RN_bAbI
 import small_babi
 import training
 import WMemNN_bAbI as script
+from run_files import contents
 
 NAME = "WMemNN_bAbI_4_4_3_0_1"
 
@@ -44,10 +45,6 @@ def refused(capsys, argv, main=script.main):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.endswith("\n"), error
     return error
-
-
-def contents(folder):
-    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
 
 
 @pytest.mark.parametrize("argv, reason", [

@@ -1,17 +1,16 @@
 """WMemNN_NLVR.py from end to end on small scenes: learning, files, evaluation, interruption, report."""
-import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
 
-import h5py
 import numpy as np
 import pytest
 
 import command_line
 import nlvr_data
+import run_files
 import small_nlvr
 import training
 import WMemNN_NLVR as script
@@ -40,32 +39,16 @@ def finished(data, tmp_path_factory, without_xla):
     return models
 
 
-def contents(folder):
-    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
-
-
-def weights(models):
-    values = {}
-    with h5py.File(os.path.join(models, f"{NAME}.weights.h5")) as file:
-        file.visititems(lambda key, item: values.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return values
-
-
 def assert_same_weights(models, others):
-    first, second = weights(models), weights(others)
-    assert first and first.keys() == second.keys()
-    for key, value in first.items():
-        np.testing.assert_array_equal(value, second[key], err_msg=key)
+    run_files.assert_same_weights(models, others, NAME)
 
 
 def record(models):
-    with open(os.path.join(models, f"{NAME}.json"), encoding="utf-8") as file:
-        return json.load(file)
+    return run_files.record(models, NAME)
 
 
 def log(models):
-    with open(os.path.join(models, f"{NAME}.csv"), encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return run_files.log(models, NAME)
 
 
 def refused(capsys, argv):
@@ -97,11 +80,11 @@ def test_it_learns(finished):
 
 
 def test_evaluation_prints_and_writes_what_the_training_did(finished, data, capsys):
-    before = contents(finished)
+    before = run_files.contents(finished)
     capsys.readouterr()
     script.main(arguments(data, finished, "--evaluate"))
     assert script.table(record(finished)["test"]) in capsys.readouterr().out
-    assert contents(finished) == before
+    assert run_files.contents(finished) == before
 
 
 def test_predictions_are_what_the_script_of_the_corpus_reads(finished, data):
@@ -234,8 +217,8 @@ def test_a_cache_that_cannot_be_written(capsys, data, tmp_path):
 
 
 def test_other_options_than_those_of_the_run(capsys, finished, data):
-    before = contents(finished)
+    before = run_files.contents(finished)
     assert "that run had dropout 0.1, not 0.2" in refused(capsys, arguments(data, finished, "--dropout", "0.2"))
     assert "--attention separate, not shared" in refused(
         capsys, arguments(data, finished, "--evaluate", "--attention", "shared"))
-    assert contents(finished) == before
+    assert run_files.contents(finished) == before

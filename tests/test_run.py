@@ -1,23 +1,17 @@
-"""The bAbI scripts from end to end on small data: learning, files, evaluation, interruption, refinement.
-
-The course of a run is shared by the scripts and tested with WMemNN_bAbI.py; RN_bAbI.py has the tests at the end.
-"""
-import csv
-import json
+"""WMemNN_bAbI.py from end to end on small data: learning, files, evaluation, interruption, refinement."""
 import os
 import re
 import signal
 import subprocess
 import sys
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 import babi_training
 import data_utils
-import RN_bAbI
+import run_files
 import small_babi
 import training
 import WMemNN_bAbI as script
@@ -48,27 +42,19 @@ def finished(data, tmp_path_factory, without_xla):
 
 
 def weights(models, name=NAME):
-    values = {}
-    with h5py.File(os.path.join(models, f"{name}.weights.h5")) as file:
-        file.visititems(lambda key, item: values.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return values
-
-
-def assert_same_weights(models, others):
-    first, second = weights(models), weights(others)
-    assert first and first.keys() == second.keys()
-    for key, value in first.items():
-        np.testing.assert_array_equal(value, second[key], err_msg=key)
+    return run_files.weights(models, name)
 
 
 def record(models, name=NAME):
-    with open(os.path.join(models, f"{name}.json"), encoding="utf-8") as file:
-        return json.load(file)
+    return run_files.record(models, name)
 
 
 def log(models, name=NAME):
-    with open(os.path.join(models, f"{name}.csv"), encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return run_files.log(models, name)
+
+
+def assert_same_weights(models, others):
+    run_files.assert_same_weights(models, others, NAME)
 
 
 def test_log_and_record_hold_what_they_promise(finished):
@@ -182,8 +168,8 @@ def test_a_crash_between_any_two_writes_is_made_good(finished, data, tmp_path, m
     assert [row["val_accuracy"] for row in log(tmp_path)] == [row["val_accuracy"] for row in log(finished)]
 
 
-def start(argv, name="WMemNN_bAbI.py"):
-    return subprocess.Popen([sys.executable, name, *argv], cwd=ROOT, stdout=subprocess.PIPE,
+def start(argv):
+    return subprocess.Popen([sys.executable, "WMemNN_bAbI.py", *argv], cwd=ROOT, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
 
 
@@ -336,64 +322,3 @@ def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, 
         (row,) = re.findall(r"\| mean error % \| (.*) \|", file.read())
     column = {"40-epochs": 0, "simulated": 2}[folder]
     assert float(mean_error) == pytest.approx(float(row.split(" | ")[column]), abs=0.03)  # the last bits vary
-
-
-# The Relation Network
-
-
-RELATION_NAME = "RN_bAbI_1"
-
-
-def relation_arguments(data, models, *more, epochs="3", lr="0.003"):
-    return ["--data", data, "--models", str(models), "--tasks", "1,2", "--epochs", epochs, "--lr", lr, "--seed", "1",
-            "--embedding-units", "6", "--lstm-units", "6", "--mx", "10", "--g-units", "8,8", "--f-units", "8,8", *more]
-
-
-@pytest.fixture(scope="module")
-def relation_finished(data, tmp_path_factory, without_xla):
-    """A models folder with a finished run of RN_bAbI.py of three epochs, with dropout."""
-    models = tmp_path_factory.mktemp("relation")
-    RN_bAbI.main(relation_arguments(data, models))
-    return models
-
-
-def test_the_relation_network_learns_and_says_so_when_evaluated(data, tmp_path, capsys):
-    RN_bAbI.main(relation_arguments(data, tmp_path, "--dropout", "0", epochs="12"))
-    saved = record(tmp_path, RELATION_NAME)
-    assert saved["test"]["mean_error"] < 62  # guessing one of four places: 75
-    assert saved["backend"] and saved["epochs_done"] == 12 and not saved["validation_inside_training"]
-    capsys.readouterr()
-    RN_bAbI.main(relation_arguments(data, tmp_path, "--evaluate"))
-    files = data_utils.read_tasks(data, [1, 2])
-    assert babi_training.table(saved["test"], files) in capsys.readouterr().out
-
-
-def test_the_relation_network_goes_on_as_if_not_interrupted(data, relation_finished, tmp_path):
-    """The numbers that dropout draws are part of the state."""
-    RN_bAbI.main(relation_arguments(data, tmp_path, epochs="1"))
-    RN_bAbI.main(relation_arguments(data, tmp_path))
-    first, second = weights(tmp_path, RELATION_NAME), weights(relation_finished, RELATION_NAME)
-    assert first and first.keys() == second.keys()
-    for key, value in first.items():
-        np.testing.assert_array_equal(value, second[key], err_msg=key)
-
-
-def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
-    """At this rate nothing changes, so the first epoch stays the best."""
-    argv = relation_arguments(data, tmp_path, "--patience", "2", epochs="9", lr="1e-12")
-    RN_bAbI.main(argv)
-    assert len(log(tmp_path, RELATION_NAME)) == 3
-    assert "stopped after epoch 3: no better validation accuracy for 2 epochs" in capsys.readouterr().out
-    before = record(tmp_path, RELATION_NAME)
-    RN_bAbI.main(argv)
-    assert "no better validation accuracy for 2 epochs" in capsys.readouterr().out
-    assert record(tmp_path, RELATION_NAME) == before
-    run = training.Run(str(tmp_path), RELATION_NAME, {**before["arguments"], "patience": 3})
-    run._check_settings({**before["arguments"]}, "state")  # more patience only goes further
-
-
-def test_defaults_of_the_relation_network_are_its_papers():
-    args = RN_bAbI.parse_arguments([])
-    assert (args.embedding_units, args.lstm_units, args.mx, args.lr, args.batch_size) == (32, 32, 20, 2e-4, 32)
-    assert (args.g_units, args.f_units, args.dropout, args.clip_norm) == ([256] * 4, [256, 512], 0.5, None)
-    assert RN_bAbI.parse_arguments(["--g-units", "128,128,128,128", "--f-units", "none"]).f_units == []

@@ -1,0 +1,40 @@
+"""The files of a run, read for the tests."""
+import csv
+import json
+import os
+
+import h5py
+import numpy as np
+
+
+def weights(models, name):
+    """The saved weights, a dict from their path in the file to an array."""
+    values = {}
+    with h5py.File(os.path.join(models, f"{name}.weights.h5")) as file:
+        file.visititems(lambda key, item: values.update({key: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return values
+
+
+def assert_same_weights(models, others, name):
+    """Both folders hold the same weights, bit for bit."""
+    first, second = weights(models, name), weights(others, name)
+    assert first and first.keys() == second.keys()
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, second[key], err_msg=key)
+
+
+def record(models, name):
+    """The record, a dict."""
+    with open(os.path.join(models, f"{name}.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def log(models, name):
+    """The log, a dict of str for each epoch."""
+    with open(os.path.join(models, f"{name}.csv"), encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    """The bytes of every file of a folder, by name."""
+    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}

@@ -1,0 +1,69 @@
+"""RN_bAbI.py from end to end on small data. The course of a run, which it shares, is tested with WMemNN_bAbI.py."""
+import pytest
+
+import babi_training
+import data_utils
+import RN_bAbI
+import run_files
+import small_babi
+import training
+
+NAME = "RN_bAbI_1"
+pytestmark = pytest.mark.usefixtures("without_xla")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return small_babi.write_tasks(tmp_path_factory.mktemp("data"), train=600, test=200)
+
+
+def arguments(data, models, *more, epochs="3", lr="0.003"):
+    return ["--data", data, "--models", str(models), "--tasks", "1,2", "--epochs", epochs, "--lr", lr, "--seed", "1",
+            "--embedding-units", "6", "--lstm-units", "6", "--mx", "10", "--g-units", "8,8", "--f-units", "8,8", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory, without_xla):
+    """A models folder with a finished run of RN_bAbI.py of three epochs, with dropout."""
+    models = tmp_path_factory.mktemp("relation")
+    RN_bAbI.main(arguments(data, models))
+    return models
+
+
+def test_the_relation_network_learns_and_says_so_when_evaluated(data, tmp_path, capsys):
+    RN_bAbI.main(arguments(data, tmp_path, "--dropout", "0", epochs="12"))
+    saved = run_files.record(tmp_path, NAME)
+    assert saved["test"]["mean_error"] < 62  # guessing one of four places: 75
+    assert saved["backend"] and saved["epochs_done"] == 12 and not saved["validation_inside_training"]
+    capsys.readouterr()
+    RN_bAbI.main(arguments(data, tmp_path, "--evaluate"))
+    files = data_utils.read_tasks(data, [1, 2])
+    assert babi_training.table(saved["test"], files) in capsys.readouterr().out
+
+
+def test_the_relation_network_goes_on_as_if_not_interrupted(data, finished, tmp_path):
+    """The numbers that dropout draws are part of the state."""
+    RN_bAbI.main(arguments(data, tmp_path, epochs="1"))
+    RN_bAbI.main(arguments(data, tmp_path))
+    run_files.assert_same_weights(tmp_path, finished, NAME)
+
+
+def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
+    """At this rate nothing changes, so the first epoch stays the best."""
+    argv = arguments(data, tmp_path, "--patience", "2", epochs="9", lr="1e-12")
+    RN_bAbI.main(argv)
+    assert len(run_files.log(tmp_path, NAME)) == 3
+    assert "stopped after epoch 3: no better validation accuracy for 2 epochs" in capsys.readouterr().out
+    before = run_files.record(tmp_path, NAME)
+    RN_bAbI.main(argv)
+    assert "no better validation accuracy for 2 epochs" in capsys.readouterr().out
+    assert run_files.record(tmp_path, NAME) == before
+    run = training.Run(str(tmp_path), NAME, {**before["arguments"], "patience": 3})
+    run._check_settings({**before["arguments"]}, "state")  # more patience only goes further
+
+
+def test_defaults_of_the_relation_network_are_its_papers():
+    args = RN_bAbI.parse_arguments([])
+    assert (args.embedding_units, args.lstm_units, args.mx, args.lr, args.batch_size) == (32, 32, 20, 2e-4, 32)
+    assert (args.g_units, args.f_units, args.dropout, args.clip_norm) == ([256] * 4, [256, 512], 0.5, None)
+    assert RN_bAbI.parse_arguments(["--g-units", "128,128,128,128", "--f-units", "none"]).f_units == []
