@@ -17,7 +17,6 @@ import zlib
 
 import numpy as np
 
-import data_utils
 from command_line import natural_number, positive_float, positive_int, write_whole
 from data_utils import DataError
 

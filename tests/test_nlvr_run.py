@@ -12,7 +12,6 @@ import command_line
 import nlvr_data
 import run_files
 import small_nlvr
-import training
 import WMemNN_NLVR as script
 
 from conftest import ROOT
