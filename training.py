@@ -42,6 +42,8 @@ def _import_quietly(module):
 
 
 keras = _import_quietly("keras")
+if importlib.util.find_spec("tensorflow"):
+    _import_quietly("tensorflow")  # keras.utils.set_random_seed imports it, whatever the backend
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
 
 KEPT = ("nothing saved is lost; the same command, without --fresh, goes on from the last finished epoch")
