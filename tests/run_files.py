@@ -1,10 +1,14 @@
-"""The files of a run, read for the tests."""
+"""The files of a run, and the README's results, read for the tests."""
 import csv
 import json
 import os
+import re
 
 import h5py
 import numpy as np
+import pytest
+
+from conftest import ROOT
 
 
 def weights(models, name):
@@ -38,3 +42,11 @@ def log(models, name):
 def contents(folder):
     """The bytes of every file of a folder, by name."""
     return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
+
+
+def assert_error_of_readme(printed, column):
+    """The mean error in what a script printed is the one in a column of the README's table."""
+    (mean_error,) = re.findall(r"mean error ([\d.]+) %", printed)
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        (row,) = re.findall(r"\| mean error % \| (.*) \|", file.read())
+    assert float(mean_error) == pytest.approx(float(row.split(" | ")[column]), abs=0.03)  # the last bits vary

@@ -317,8 +317,4 @@ def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, 
     models = os.path.join(ROOT, "models", folder)
     capsys.readouterr()
     script.main(["30", "30", "30", "0", "0.001", "1", "--data", real_babi, "--models", models, "--evaluate"])
-    (mean_error,) = re.findall(r"mean error ([\d.]+) %", capsys.readouterr().out)
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        (row,) = re.findall(r"\| mean error % \| (.*) \|", file.read())
-    column = {"40-epochs": 0, "simulated": 2}[folder]
-    assert float(mean_error) == pytest.approx(float(row.split(" | ")[column]), abs=0.03)  # the last bits vary
+    run_files.assert_error_of_readme(capsys.readouterr().out, {"40-epochs": 0, "simulated": 2}[folder])
