@@ -53,16 +53,8 @@ def build_model(args, babi):
         logits = f(sum over i, j of g([o_i; o_j; q]))
     """
     inputs = babi_training.story_inputs(babi, pairs=True)
-    words = len(babi.words) + 1
-
-    def encoder(vocabulary_size, name):
-        scale = keras.initializers.RandomUniform(-args.embedding_scale, args.embedding_scale)
-        return layers.SentenceEncoder(vocabulary_size, args.embedding_units, args.lstm_units, cell="lstm",
-                                      embeddings_initializer=scale, name=name)
-
-    objects = layers.ShortTermStorage(encoder(words + args.mx, "fact_encoder"), name="objects")(
-        inputs.sentences, inputs.sentence_of_fact, inputs.time_of_fact)
-    question = encoder(words, "question_encoder")(inputs.question)
+    objects, question = babi_training.encode(
+        inputs, babi, args.mx, args.embedding_units, args.lstm_units, args.embedding_scale, cell="lstm")
     x = layers.RelationalReasoning(args.g_units, name="g")(
         objects, question, story=inputs.story_of_fact, first=inputs.first_of_pair, second=inputs.second_of_pair)
     for number, units in enumerate(args.f_units, start=1):

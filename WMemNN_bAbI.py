@@ -60,15 +60,7 @@ def build_model(args, babi):
     """The network as a functional Keras model: inputs as `data_utils.StoryBatch`, output the logits of the answers."""
     l2 = keras.regularizers.L2(args.l2)
     inputs = babi_training.story_inputs(babi)
-    words = len(babi.words) + 1
-
-    def encoder(vocabulary_size, name):
-        scale = keras.initializers.RandomUniform(-args.embedding_scale, args.embedding_scale)
-        return layers.SentenceEncoder(vocabulary_size, args.ez, args.lz, embeddings_initializer=scale, name=name)
-
-    memories = layers.ShortTermStorage(encoder(words + args.mx, "fact_encoder"), name="short_term_storage")(
-        inputs.sentences, inputs.sentence_of_fact, inputs.time_of_fact)
-    u = encoder(words, "question_encoder")(inputs.question)
+    memories, u = babi_training.encode(inputs, babi, args.mx, args.ez, args.lz, args.embedding_scale)
     working_memory = layers.AttentionalController(
         args.hops, args.heads, args.lz, l2, name="attentional_controller")(memories, u, story=inputs.story_of_fact)
     r = layers.RelationalReasoning([args.relation_units] * 3, l2, name="reasoning_module")(working_memory, u)

@@ -10,9 +10,8 @@ import numpy as np
 
 import command_line
 import data_utils
+import layers
 from data import simulate_babi
-
-FAILED = 5.0  # per cent of wrong answers above which a bAbI task counts as failed
 
 
 # Arguments
@@ -40,6 +39,26 @@ def story_inputs(babi, pairs=False):
     words = {"question": babi.questions.shape[1], "sentences": babi.sentences.shape[1]}
     return kind(*(keras.Input((words[name],) if name in words else (), dtype="int32", name=name)
                   for name in kind._fields))
+
+
+def encode(inputs, babi, mx, embedding_dim, units, embedding_scale, cell="gru"):
+    """The memories of the facts (fact slots, units) and the encoded question (batch, units), each by a SentenceEncoder.
+
+    Args:
+        inputs: of `story_inputs`.
+        babi: data_utils.Babi.
+        mx, embedding_dim, units, cell: the facts kept of a story, and as in `layers.SentenceEncoder`.
+        embedding_scale: float, the embeddings start uniform between minus and plus that.
+    """
+    words = len(babi.words) + 1
+
+    def encoder(vocabulary_size, name):
+        scale = keras.initializers.RandomUniform(-embedding_scale, embedding_scale)
+        return layers.SentenceEncoder(vocabulary_size, embedding_dim, units, cell, scale, name=name)
+
+    memories = layers.ShortTermStorage(encoder(words + mx, "fact_encoder"), name="short_term_storage")(
+        inputs.sentences, inputs.sentence_of_fact, inputs.time_of_fact)
+    return memories, encoder(words, "question_encoder")(inputs.question)
 
 
 def with_xla(pairs):
@@ -96,7 +115,6 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
     return outputs
 
 
-
 # From data to table
 
 
@@ -125,6 +143,8 @@ def run(args, name_of, architecture, build_model, pairs=False, refinement=None, 
         DataError: options, files or data that do not fit.
     """
     keras.utils.set_random_seed(args.seed)
+    if args.ensemble and getattr(args, "show", None):
+        raise data_utils.DataError("--show looks at one run; leave --ensemble out")
     if args.evaluate:
         _evaluate(args, [name_of(seed) for seed in args.ensemble or [args.seed]], architecture, build_model, pairs, attend)
     elif args.ensemble or getattr(args, "show", None):
@@ -167,8 +187,6 @@ def _evaluate(args, names, architecture, build_model, pairs, attend):
             print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}")
     attention = attention_on_facts(model, babi, babi.test, attend) if attend and not args.ensemble else None
     if getattr(args, "show", None):
-        if attention is None:
-            raise data_utils.DataError("--show looks at one run; leave --ensemble out")
         show_question(babi, args.show, distributions, attention, _path(args, names[0], f"question-{args.show}.png"))
     print("\n".join([*dict.fromkeys(simulated), table(test_result(babi.test, distributions, attention), babi.files)]))
 
@@ -382,7 +400,7 @@ def test_result(stories, outputs, attention=None):
               "wrong": {str(task): counts[task][1] for task in tasks},
               "error": {str(task): round(errors[task], 4) for task in tasks},
               "mean_error": round(sum(errors.values()) / len(errors), 4),
-              "failed_tasks": [task for task in tasks if errors[task] > FAILED]}
+              "failed_tasks": [task for task in tasks if errors[task] > data_utils.FAILED]}
     if attention is not None:
         share = supporting_share(stories, attention)
         result["attended"] = {str(task): round(100.0 * float(np.nanmean(share[stories.task == task])), 2) for task in tasks}
@@ -401,6 +419,6 @@ def table(test, files):
         lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"
                      + (f"  {attended[task]:>10.1f}" if attended else "")
                      + ("  failed" if int(task) in test["failed_tasks"] else ""))
-    lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {FAILED:g} %): "
+    lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {data_utils.FAILED:g} %): "
                  f"{len(test['failed_tasks'])} of {len(test['error'])}")
     return "\n".join(lines)

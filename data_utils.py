@@ -19,6 +19,7 @@ RELEASE = "tasks_1-20_v1-2"
 HOW_TO_GET_IT = (f"python data/get_babi.py downloads the tasks, python data/simulate_babi.py --out data/babi simulates "
                  f"them, --data PATH names a folder or a {RELEASE}.tar.gz")
 LARGEST_FILE = 100_000_000  # bytes; the largest released one has 4.7 million
+FAILED = 5.0  # per cent of wrong answers above which a task counts as failed
 SIMULATED = "SIMULATED.txt"  # marks a folder of files that a simulator wrote
 VARIANTS = ("en", "en-10k", "hn", "hn-10k", "shuffled", "shuffled-10k")
 MANIFEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "babi.sha1")

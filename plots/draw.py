@@ -21,8 +21,6 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 import data_utils  # noqa: E402
 
-FAILED = 5.0
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
@@ -46,7 +44,7 @@ def table(tests):
     lines = ["| task | " + " | ".join(tests) + " |", "|-" * (len(tests) + 1) + "|"]
     for number, name in enumerate(data_utils.TASKS, start=1):
         errors = (test["error"][str(number)] for test in tests.values())
-        cells = (f"**{error:.1f}**" if error > FAILED else f"{error:.1f}" for error in errors)
+        cells = (f"**{error:.1f}**" if error > data_utils.FAILED else f"{error:.1f}" for error in errors)
         lines.append(f"| {number} {name.replace('-', ' ')} | " + " | ".join(cells) + " |")
     lines.append("| mean error % | " + " | ".join(f"{test['mean_error']:.2f}" for test in tests.values()) + " |")
     lines.append("| failed tasks (> 5 %) | " + " | ".join(str(len(test["failed_tasks"])) for test in tests.values()) + " |")
@@ -73,7 +71,7 @@ def draw_tasks(tests, path):
     for number, (label, test) in enumerate(tests.items()):
         places = [task + (number - (len(tests) - 1) / 2) * width for task in range(1, 21)]
         axes.bar(places, [test["error"][str(task)] for task in range(1, 21)], width, label=label)
-    axes.axhline(FAILED, color="black", linewidth=0.8, linestyle="--")
+    axes.axhline(data_utils.FAILED, color="black", linewidth=0.8, linestyle="--")
     axes.set_xticks(range(1, 21), [name.replace("-", " ") for name in data_utils.TASKS], rotation=60, ha="right")
     axes.set_ylabel("test error, %")
     axes.legend()
