@@ -4,7 +4,6 @@
 Pavez, Allende, Allende-Cid, "Working Memory Networks: Augmenting Memory Networks with a Relational Reasoning Module",
 ACL 2018, arXiv 1805.09354.
 """
-import collections
 import os
 import sys
 
@@ -17,8 +16,6 @@ from keras import ops
 import command_line
 import layers
 import nlvr_data
-
-SPLIT_NAMES = {"dev": "dev", "test": "Test-P", "hidden": "Test-U"}  # as the corpus's paper calls them
 
 
 # Arguments
@@ -77,11 +74,12 @@ class ImageBatches(keras.utils.PyDataset):
         by: "examples" or "images", what is shuffled.
         order_seed: list of int; by default the order is that of the examples.
         steps: int, batches in an epoch; by default all.
+        shared: bool, whether all places share one list of looks.
     """
 
-    def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None):
+    def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None, shared=False):
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as training.StoryBatches
-        self.nlvr, self.order_seed = nlvr, order_seed
+        self.nlvr, self.order_seed, self.shared = nlvr, order_seed, shared
         self.unit = nlvr_data.PERMUTATIONS if by == "examples" else 1  # images that stay together
         self.batch_size = max(1, round(batch_size / self.unit)) * self.unit
         self.sentence = np.repeat(examples.sentence, nlvr_data.PERMUTATIONS)
@@ -103,7 +101,7 @@ class ImageBatches(keras.utils.PyDataset):
     def _slot_sizes(self):
         """Sizes for `nlvr_data.pack_images`: one for nearly all batches, and one for any there can be."""
         batches = (self._rows(index) for index in range(min(100, self.steps)))
-        largest = np.max([nlvr_data.slots(self.sentence[rows], self.boxes[rows]) for rows in batches], axis=0)
+        largest = np.max([nlvr_data.slots(self.sentence[rows], self.boxes[rows], self.shared) for rows in batches], axis=0)
         any_batch = np.array([1, self.boxes.shape[1], 1]) * self.batch_size
         return [np.minimum(np.ceil(1.1 * largest).astype(int), any_batch), any_batch]
 
@@ -115,7 +113,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         rows = self._rows(index)
-        batch = nlvr_data.pack_images(self.nlvr, self.sentence[rows], self.boxes[rows], self.sizes)
+        batch = nlvr_data.pack_images(self.nlvr, self.sentence[rows], self.boxes[rows], self.sizes, self.shared)
         return batch, self.label[rows, None]
 
 
@@ -125,20 +123,20 @@ class ImageBatches(keras.utils.PyDataset):
 def build_model(args, nlvr):
     """The network as a functional Keras model: inputs as `nlvr_data.ImageBatch`, output the logit of "true"."""
     l2 = keras.regularizers.L2(args.l2)
-    places = len(nlvr_data.BOX_LEFT)
+    places, shared = len(nlvr_data.BOX_LEFT), args.attention == "shared"
+    lists = 1 if shared else places
     inputs = nlvr_data.ImageBatch(
         keras.Input((), dtype="int32", name="sentence_of_image"),
         keras.Input((places,), dtype="int32", name="look_of_image"),
-        keras.Input((places,), dtype="int32", name="box_of_look"),
-        keras.Input((places,), dtype="int32", name="sentence_of_look"),
+        keras.Input((lists,), dtype="int32", name="box_of_look"),
+        keras.Input((lists,), dtype="int32", name="sentence_of_look"),
         keras.Input(nlvr.crops.shape[1:], dtype="uint8", name="crops"),
         keras.Input((nlvr.sentences.shape[1],), dtype="int32", name="sentences"))
     memories = layers.BoxEncoder(args.cz, nlvr.mean, nlvr.deviation, name="box_encoder")(inputs.crops)
     u = layers.SentenceEncoder(len(nlvr.words) + 1, args.ez, args.lz, name="sentence_encoder")(inputs.sentences)
     u = keras.layers.Dropout(args.dropout)(u)
-    working_memory = layers.VisualController(
-        2, places, [256, 128], args.attention == "shared", l2, name="visual_controller")(
-            memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
+    working_memory = layers.VisualController(2, places, [256, 128], shared, l2, name="visual_controller")(
+        memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
     working_memory = keras.layers.Dropout(args.dropout)(working_memory)
     r = layers.RelationalReasoning([256, 128, 64], name="reasoning_module")(
         working_memory, ops.take(u, inputs.sentence_of_image, axis=0))
@@ -165,8 +163,10 @@ def train(args, model, nlvr, run, record):
     if args.validation_folders:
         training_examples, validation_examples = nlvr_data.split_folders(
             training_examples, args.validation_folders, args.seed)
-    batches = ImageBatches(nlvr, training_examples, args.batch_size, args.batches, [args.seed, 1], args.steps_per_epoch)
-    validation = ImageBatches(nlvr, validation_examples, args.batch_size)
+    shared = args.attention == "shared"
+    batches = ImageBatches(nlvr, training_examples, args.batch_size, args.batches, [args.seed, 1],
+                           args.steps_per_epoch, shared)
+    validation = ImageBatches(nlvr, validation_examples, args.batch_size, shared=shared)
     print(f"{batches.total:,} training and {validation.total:,} validation images, {batches.steps:,} batches of "
           f"{batches.batch_size} an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps)
@@ -188,15 +188,14 @@ def report(args, model, nlvr, run):
     accuracy here, and its "consistency", which asks for all images of all examples of a sentence, the last figure.
 
     Returns:
-        dict from split to a dict: "images", "examples" and "sentences", their numbers; "majority", the share of the more
-        frequent label; "accuracy"; "consistency", the share of examples with all six images right;
-        "sentence_consistency", that of sentences with all images right; shares in per cent. With --average-permutations
-        also from "SPLIT, averaged", whose logits are the means over the six images of an example.
+        dict from split to the figures of `nlvr_data.measure`; with --average-permutations also from "SPLIT, averaged",
+        whose logits are the means over the six images of an example.
     """
     results = {}
-    for split in (split for split in SPLIT_NAMES if split in nlvr.splits):
+    for split in (split for split in nlvr_data.SPLIT_NAMES if split in nlvr.splits):
         examples = nlvr.splits[split]
-        logits = model.predict(ImageBatches(nlvr, examples, args.batch_size), verbose=0)
+        logits = model.predict(
+            ImageBatches(nlvr, examples, args.batch_size, shared=args.attention == "shared"), verbose=0)
         logits = logits.reshape(-1, nlvr_data.PERMUTATIONS)
         ways = {split: logits}
         if args.average_permutations:
@@ -205,31 +204,8 @@ def report(args, model, nlvr, run):
             lines = [f"{split}-{identifier}-{k}.png,{'true' if value > 0 else 'false'}\n"
                      for identifier, row in zip(examples.identifiers, values) for k, value in enumerate(row)]
             command_line.write_whole(run.path(f"{way.replace(', ', '-')}.csv"), "".join(lines).encode())
-            results[way] = measure(examples, values > 0)
+            results[way] = nlvr_data.measure(examples, values > 0)
     return results
-
-
-def measure(examples, answers):
-    """The figures of one split, see `report`; answers: booleans (examples, 6)."""
-    right = answers == (examples.label[:, None] > 0.5)
-    of_sentence = collections.defaultdict(lambda: True)
-    for identifier, all_six in zip(examples.identifiers, right.all(axis=1)):
-        of_sentence[identifier.split("-")[0]] &= bool(all_six)
-    true = float(examples.label.mean())
-    shares = {"majority": max(true, 1 - true), "accuracy": right.mean(), "consistency": right.all(axis=1).mean(),
-              "sentence_consistency": np.mean(list(of_sentence.values()))}
-    return {"images": right.size, "examples": len(examples), "sentences": len(of_sentence),
-            **{key: round(100 * float(share), 4) for key, share in shares.items()}}
-
-
-def table(results):
-    """The figures of `report` as text."""
-    lines = [f"{'':18}  {'images':>6}  {'majority %':>10}  {'accuracy %':>10}  {'consistency %':>13}  {'of sentences %':>14}"]
-    for way, result in results.items():
-        split, _, averaged = way.partition(",")
-        lines.append(f"{SPLIT_NAMES[split] + averaged:18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
-                     f"{result['accuracy']:>10.2f}  {result['consistency']:>13.2f}  {result['sentence_consistency']:>14.2f}")
-    return "\n".join(lines)
 
 
 def main(argv=None):
@@ -266,7 +242,7 @@ def main(argv=None):
     results = report(args, model, nlvr, run)
     if not args.evaluate:
         run.save_record(record | {"test": results})
-    print(table(results))
+    print(nlvr_data.table(results))
     if not args.evaluate:
         print(f"saved: {run.path('weights.h5')}, .csv, .json, {', '.join(f'.{split}.csv' for split in results)}")
 

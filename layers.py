@@ -616,7 +616,7 @@ class VisualController(keras.layers.Layer):
 
     Each hop and place has a PerceptronAttention of its own; f_t is shared by all. What is seen depends on the box, its place
     and the sentence, not on the other boxes, so images that share a box at a place and the sentence share the look. A look
-    is a pair of a box and a sentence; each place has its own list of them.
+    is a pair of a box and a sentence. Each place has its own list of them; places that share their attention share one list.
 
     Args:
         hops, places: int.
@@ -627,8 +627,8 @@ class VisualController(keras.layers.Layer):
     Call arguments:
         memories: (boxes, memories, features).
         sentences: u, (sentences, query features).
-        box_of_look, sentence_of_look: integers (looks, places), rows of `memories` and `sentences`; looks that no
-            image has may hold any.
+        box_of_look, sentence_of_look: integers (looks, places), or (looks, 1) if `shared`, rows of `memories` and
+            `sentences`; looks that no image has may hold any.
         look_of_image: integers (images, places), the row of the look at each of an image's boxes.
 
     Returns:
@@ -657,14 +657,15 @@ class VisualController(keras.layers.Layer):
 
     def call(self, memories, sentences, box_of_look, sentence_of_look, look_of_image):
         buffer = [[] for _ in range(self.hops)]
-        for place in range(self.places):
-            box = ops.take(memories, box_of_look[:, place], axis=0)
-            query = ops.take(sentences, sentence_of_look[:, place], axis=0)
+        places = range(self.places)
+        for number, of_list in enumerate([places] if self.shared else [[place] for place in places]):
+            box = ops.take(memories, box_of_look[:, number], axis=0)
+            query = ops.take(sentences, sentence_of_look[:, number], axis=0)
             for k in range(self.hops):
                 if k:
                     query = self.transition(output)
-                output = self.attention[k if self.shared else k * self.places + place](box, query)
-                buffer[k].append(ops.take(output, look_of_image[:, place], axis=0))
+                output = self.attention[k if self.shared else k * self.places + number](box, query)
+                buffer[k] += [ops.take(output, look_of_image[:, place], axis=0) for place in of_list]
         return ops.stack([output for hop in buffer for output in hop], axis=1)
 
     def compute_output_shape(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape,

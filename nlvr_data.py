@@ -24,6 +24,7 @@ from command_line import write_whole
 from data_utils import DataError
 
 SPLITS = ("train", "dev", "test", "hidden")
+SPLIT_NAMES = {"dev": "dev", "test": "Test-P", "hidden": "Test-U"}  # as the corpus's paper calls them
 PERMUTATIONS = 6  # images of an example: all orders of its three boxes
 IMAGE_SIZE, BOX_SIZE, BOX_LEFT = (400, 100), 100, (0, 150, 300)
 HOW_TO_GET_IT = "python data/get_nlvr.py gets the corpus and names what is missing or damaged, --data DIR names its folder"
@@ -435,13 +436,13 @@ def split_folders(examples, folders, seed):
 class ImageBatch(NamedTuple):
     """What a model reads: some images with their sentences, each distinct crop, sentence and look once.
 
-    A look is a box seen with a sentence; each of the three places has its own list of looks.
+    A look is a box seen with a sentence. Each of the three places has its own list of looks, or all share one.
 
     Attributes:
         sentence_of_image: int32 (images,), row of `sentences`.
         look_of_image: int32 (images, 3), row of the look at each of its boxes.
-        box_of_look: int32 (look slots, 3), row of `crops`; 0 in unused slots, as everywhere.
-        sentence_of_look: int32 (look slots, 3), row of `sentences`.
+        box_of_look: int32 (look slots, lists), row of `crops`; 0 in unused slots, as everywhere. 3 lists or 1.
+        sentence_of_look: int32 (look slots, lists), row of `sentences`.
         crops: uint8 (crop slots, 50, 50, 3).
         sentences: int32 (sentence slots, longest sentence), word numbers.
     """
@@ -454,17 +455,26 @@ class ImageBatch(NamedTuple):
     sentences: np.ndarray
 
 
-def slots(sentence, boxes):
-    """How many looks (the most of the three places), distinct crops and distinct sentences some images have.
+def _looks(sentence, boxes, shared):
+    """The distinct (box, sentence) of each list, coded as one number, and for each place the row in its list."""
+    coded = boxes.astype(np.int64) * (int(sentence.max()) + 1) + sentence[:, None]
+    if shared:
+        look, row = np.unique(coded, return_inverse=True)
+        return [look], list(row.reshape(boxes.shape).T)
+    return tuple(zip(*(np.unique(column, return_inverse=True) for column in coded.T)))
+
+
+def slots(sentence, boxes, shared=False):
+    """How many looks (the most of all lists), distinct crops and distinct sentences some images have.
 
     Args:
-        sentence, boxes: as in `pack_images`.
+        sentence, boxes, shared: as in `pack_images`.
     """
-    looks = max(len(np.unique(np.stack([column, sentence]), axis=1).T) for column in boxes.T)
-    return looks, len(np.unique(boxes)), len(np.unique(sentence))
+    lists, _ = _looks(sentence, boxes, shared)
+    return max(map(len, lists)), len(np.unique(boxes)), len(np.unique(sentence))
 
 
-def pack_images(nlvr, sentence, boxes, sizes=None):
+def pack_images(nlvr, sentence, boxes, sizes=None, shared=False):
     """Make a batch of some images.
 
     Args:
@@ -473,21 +483,56 @@ def pack_images(nlvr, sentence, boxes, sizes=None):
         boxes: integers (images, 3), rows of `nlvr.crops`.
         sizes: list of (look slots, crop slots, sentence slots) from small to large, of which the first that is large
             enough is taken, for a model that is compiled for each shape; by default as many as it takes.
+        shared: bool, whether all places share one list of looks, for a model that looks at them alike.
     Returns:
         ImageBatch.
     """
     crops, crop_of_box = np.unique(boxes, return_inverse=True)
     sentences, sentence_of_image = np.unique(sentence, return_inverse=True)
-    pairs = crop_of_box.reshape(boxes.shape) * len(sentences) + sentence_of_image[:, None]
-    looks = [np.unique(column, return_inverse=True) for column in pairs.T]
-    needed = max(len(look) for look, _ in looks), len(crops), len(sentences)
+    lists, look_of_image = _looks(sentence_of_image, crop_of_box.reshape(boxes.shape), shared)
+    needed = max(map(len, lists)), len(crops), len(sentences)
     look_slots, crop_slots, sentence_slots = next(size for size in sizes or [needed] if np.all(np.array(size) >= needed))
-    of_look = np.zeros((2, look_slots, boxes.shape[1]), np.int32)
-    for place, (look, _) in enumerate(looks):
-        of_look[:, :len(look), place] = np.divmod(look, len(sentences))
+    of_look = np.zeros((2, look_slots, len(lists)), np.int32)
+    for number, look in enumerate(lists):
+        of_look[:, :len(look), number] = np.divmod(look, len(sentences))
     packed_crops = np.zeros((crop_slots, *nlvr.crops.shape[1:]), np.uint8)
     packed_crops[:len(crops)] = nlvr.crops[crops]
     packed_sentences = np.zeros((sentence_slots, nlvr.sentences.shape[1]), np.int32)
     packed_sentences[:len(sentences)] = nlvr.sentences[sentences]
-    look_of_image = np.stack([inverse for _, inverse in looks], axis=1).astype(np.int32)
-    return ImageBatch(sentence_of_image.astype(np.int32), look_of_image, *of_look, packed_crops, packed_sentences)
+    return ImageBatch(sentence_of_image.astype(np.int32), np.stack(look_of_image, axis=1).astype(np.int32), *of_look,
+                      packed_crops, packed_sentences)
+
+
+# Report
+
+
+def measure(examples, answers):
+    """The figures of some answers on one split.
+
+    Args:
+        examples: Examples.
+        answers: booleans (examples, 6), those of their images.
+    Returns:
+        dict: "images", "examples" and "sentences", their numbers; "majority", the share of the more frequent label;
+        "accuracy"; "consistency", the share of examples with all six images right; "sentence_consistency", that of
+        sentences with all images right; shares in per cent.
+    """
+    right = answers == (examples.label[:, None] > 0.5)
+    of_sentence = collections.defaultdict(lambda: True)
+    for identifier, all_six in zip(examples.identifiers, right.all(axis=1)):
+        of_sentence[identifier.split("-")[0]] &= bool(all_six)
+    true = float(examples.label.mean())
+    shares = {"majority": max(true, 1 - true), "accuracy": right.mean(), "consistency": right.all(axis=1).mean(),
+              "sentence_consistency": np.mean(list(of_sentence.values()))}
+    return {"images": right.size, "examples": len(examples), "sentences": len(of_sentence),
+            **{key: round(100 * float(share), 4) for key, share in shares.items()}}
+
+
+def table(results):
+    """Figures of `measure`, a dict from split, or "SPLIT, averaged", as text."""
+    lines = [f"{'':18}  {'images':>6}  {'majority %':>10}  {'accuracy %':>10}  {'consistency %':>13}  {'of sentences %':>14}"]
+    for way, result in results.items():
+        split, _, averaged = way.partition(",")
+        lines.append(f"{SPLIT_NAMES[split] + averaged:18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
+                     f"{result['accuracy']:>10.2f}  {result['consistency']:>13.2f}  {result['sentence_consistency']:>14.2f}")
+    return "\n".join(lines)

@@ -255,8 +255,9 @@ def test_visual_controller_looks_at_each_box_of_each_image(random, shared):
     controller = layers.VisualController(2, 3, [6, 5], shared)
     memories = random.normal(size=(5, 7, 4)).astype("float32")
     sentences = random.normal(size=(2, 3)).astype("float32")
-    box_of_look = random.integers(0, 5, (6, 3)).astype("int32")
-    sentence_of_look = np.tile(np.arange(6) % 2, (3, 1)).T.astype("int32")
+    lists = 1 if shared else 3
+    box_of_look = random.integers(0, 5, (6, lists)).astype("int32")
+    sentence_of_look = np.tile(np.arange(6) % 2, (lists, 1)).T.astype("int32")
     sentence_of_image = random.integers(0, 2, 4)
     look_of_image = (2 * random.integers(0, 3, (4, 3)) + sentence_of_image[:, None]).astype("int32")
     inputs = memories, sentences, box_of_look, sentence_of_look, look_of_image
@@ -268,7 +269,7 @@ def test_visual_controller_looks_at_each_box_of_each_image(random, shared):
             perceptrons[k, place] = perceptron(controller.attention[k if shared else 3 * k + place])
     transition = arrays(controller.transition)
     expected = [equations.visual_controller(
-        [memories[box_of_look[look, place]] for place, look in enumerate(looks)], sentences[sentence], transition,
+        [memories[box_of_look[look, place % lists]] for place, look in enumerate(looks)], sentences[sentence], transition,
         perceptrons) for looks, sentence in zip(look_of_image, sentence_of_image)]
     np.testing.assert_allclose(controller(*inputs), expected, **TOLERANCE)
 

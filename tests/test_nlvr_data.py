@@ -275,26 +275,31 @@ def test_validation_folders_keep_siblings_together(nlvr):
 
 def unpacked(batch):
     """Crops and words of each image of a batch, by its looks."""
+    lists = np.arange(3) % batch.box_of_look.shape[1]
     for image, sentence in enumerate(batch.sentence_of_image):
-        looks = batch.look_of_image[image], np.arange(3)
+        looks = batch.look_of_image[image], lists
         assert (batch.sentence_of_look[looks] == sentence).all()
         yield batch.crops[batch.box_of_look[looks]], batch.sentences[sentence]
 
 
-@pytest.mark.parametrize("sizes", [None, [(1, 9, 9), (40, 90, 30)]])
-def test_a_batch_has_the_crops_and_words_of_its_images(nlvr, sizes):
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("sizes", [None, [(1, 9, 9), (90, 90, 30)]])
+def test_a_batch_has_the_crops_and_words_of_its_images(nlvr, sizes, shared):
     train = nlvr.splits["train"]
     rows = np.random.default_rng(1).integers(0, 6 * len(train), 30)
     sentence, boxes = np.repeat(train.sentence, 6)[rows], train.boxes.reshape(-1, 3)[rows]
-    batch = nlvr_data.pack_images(nlvr, sentence, boxes, sizes)
+    batch = nlvr_data.pack_images(nlvr, sentence, boxes, sizes, shared)
     for (crops, words), row, of_image in zip(unpacked(batch), boxes, sentence, strict=True):
         np.testing.assert_array_equal(crops, nlvr.crops[row])
         np.testing.assert_array_equal(words, nlvr.sentences[of_image])
     if sizes:
-        assert (*batch.box_of_look.shape, len(batch.crops), len(batch.sentences)) == (40, 3, 90, 30)
+        assert (*batch.box_of_look.shape, len(batch.crops), len(batch.sentences)) == (90, 1 if shared else 3, 90, 30)
 
 
-def test_the_six_images_of_an_example_share_their_looks(nlvr):
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_six_images_of_an_example_share_their_looks(nlvr, shared):
     train = nlvr.splits["train"]
-    batch = nlvr_data.pack_images(nlvr, np.repeat(train.sentence[:2], 6), train.boxes[:2].reshape(-1, 3))
-    assert len(batch.crops) == 6 and batch.box_of_look.shape == (6, 3) and len(batch.sentences) == 1
+    sentence, boxes = np.repeat(train.sentence[:2], 6), train.boxes[:2].reshape(-1, 3)
+    batch = nlvr_data.pack_images(nlvr, sentence, boxes, shared=shared)
+    assert len(batch.crops) == 6 and batch.box_of_look.shape == (6, 1 if shared else 3) and len(batch.sentences) == 1
+    assert nlvr_data.slots(sentence, boxes, shared) == (6, 6, 1)

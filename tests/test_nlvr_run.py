@@ -82,7 +82,7 @@ def test_evaluation_prints_and_writes_what_the_training_did(finished, data, caps
     before = run_files.contents(finished)
     capsys.readouterr()
     script.main(arguments(data, finished, "--evaluate"))
-    assert script.table(record(finished)["test"]) in capsys.readouterr().out
+    assert nlvr_data.table(record(finished)["test"]) in capsys.readouterr().out
     assert run_files.contents(finished) == before
 
 
@@ -110,18 +110,18 @@ def test_accuracy_and_consistency():
     label = np.array([1, 1, 0, 0], np.float32)
     examples = nlvr_data.Examples(["0-0", "0-1", "7-0", "7-2"], ["0"] * 4, np.zeros(4, int), label, np.zeros((4, 6, 3), int))
     answers = np.repeat(label[:, None] > 0.5, 6, axis=1)
-    assert script.measure(examples, answers) == {
+    assert nlvr_data.measure(examples, answers) == {
         "images": 24, "examples": 4, "sentences": 2, "majority": 50.0, "accuracy": 100.0, "consistency": 100.0,
         "sentence_consistency": 100.0}
     answers[1, 5] = False
-    result = script.measure(examples, answers)
+    result = nlvr_data.measure(examples, answers)
     assert (result["accuracy"], result["consistency"], result["sentence_consistency"]) == (95.8333, 75.0, 50.0)
 
 
 def test_averaging_gives_an_example_one_answer(finished, data, capsys):
     script.main(arguments(data, finished, "--evaluate", "--average-permutations"))
     out = capsys.readouterr().out
-    assert "Test-U averaged" in out and script.table(record(finished)["test"]).splitlines()[1] in out
+    assert "Test-U averaged" in out and nlvr_data.table(record(finished)["test"]).splitlines()[1] in out
     lines = (finished / f"{NAME}.dev-averaged.csv").read_text().splitlines()
     assert len(lines) == 60 and all(len({line.split(",")[1] for line in lines[row:row + 6]}) == 1 for row in range(0, 60, 6))
 
@@ -139,7 +139,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(finished, da
     process.communicate()
     assert len(log(tmp_path)) < 8
     out, error = start().communicate()
-    assert not error and "going on after epoch" in out and script.table(record(finished)["test"]) in out
+    assert not error and "going on after epoch" in out and nlvr_data.table(record(finished)["test"]) in out
     assert_same_weights(tmp_path, finished)
 
 
