@@ -430,7 +430,9 @@ def _git_commit():
     try:
         if git("rev-parse", "--show-toplevel") != here:
             return None
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+        # Without models/: a run that goes on changes its own files there, which are no code.
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)models")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except OSError:
         return None
 

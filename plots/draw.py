@@ -58,7 +58,8 @@ def draw_curves(logs, path):
         epochs, errors = zip(*log)
         axes.semilogy(epochs, errors, label=label)
     axes.set(xlabel="epoch", ylabel="validation error, %")
-    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        axis_ticks(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -69,7 +69,7 @@ def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
 def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys):
     models = os.path.join(ROOT, "models", "13-epochs")
     RN_bAbI.main(["--seed", "1", "--data", real_babi, "--models", models, "--evaluate"])
-    run_files.assert_error_of_readme(capsys.readouterr().out, 5)
+    run_files.assert_error_of_readme(capsys.readouterr().out, "Relation Network, 13 epochs")
 
 
 def test_defaults_of_the_relation_network_are_its_papers():
