@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Draw the training curves and the test errors of bAbI runs, and print their table, from the files in models/.
+"""Draw the training curves and the results of runs, and print their table, from the files in models/.
 
     python plots/draw.py "seed 1=models/WMemNN_bAbI_30_30_30_0_1" "RN=models/RN_bAbI_1"
+    python plots/draw.py "separate=models/WMemNN_NLVR_100_24_128_50_1234"
 
-Each argument is a label and the path of a run's files without their endings. Writes OUT/curves.png and OUT/tasks.png; prints
-the README's table: errors per task in per cent, their mean, the failed tasks.
+Each argument is a label and the path of a run's files without their endings, all on bAbI or all on NLVR. Writes OUT/curves.png and
+OUT/tasks.png, or OUT/nlvr.png; prints the README's table: errors per task in per cent, their mean, the failed tasks, or the
+figures of each split.
 """
 import argparse
 import csv
@@ -20,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 import data_utils  # noqa: E402
+import nlvr_data  # noqa: E402
 
 
 def main():
@@ -31,15 +34,22 @@ def main():
     for run in options.runs:
         label, _, path = run.partition("=")
         with open(f"{path}.csv", encoding="utf-8", newline="") as file:
-            logs[label] = [(int(row["epoch"]), 100 * (1 - float(row["val_accuracy"]))) for row in csv.DictReader(file)]
+            logs[label] = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         with open(f"{path}.json", encoding="utf-8") as file:
             tests[label] = json.load(file)["test"]
-    print(table(tests))
-    draw_curves(logs, os.path.join(options.out, "curves.png"))
-    draw_tasks(tests, os.path.join(options.out, "tasks.png"))
+    on_babi = {"mean_error" in test for test in tests.values()}
+    if on_babi == {True}:
+        print(babi_table(tests))
+        draw_curves(logs, os.path.join(options.out, "curves.png"))
+        draw_tasks(tests, os.path.join(options.out, "tasks.png"))
+    elif on_babi == {False}:
+        print(nlvr_table(tests))
+        draw_accuracy(logs, tests, os.path.join(options.out, "nlvr.png"))
+    else:
+        parser.error("the runs are all on bAbI, or all on NLVR")
 
 
-def table(tests):
+def babi_table(tests):
     """The errors of several runs as a Markdown table; failed tasks in bold."""
     lines = ["| task | " + " | ".join(tests) + " |", "|-" * (len(tests) + 1) + "|"]
     for number, name in enumerate(data_utils.TASKS, start=1):
@@ -51,12 +61,39 @@ def table(tests):
     return "\n".join(lines)
 
 
+def nlvr_table(tests):
+    """The figures of several runs as a Markdown table, a row for each run and split."""
+    shares = {"majority": "majority %", "accuracy": "accuracy %", "consistency": "consistency %",
+              "sentence_consistency": "consistency of sentences %"}
+    lines = ["| run | split | images | " + " | ".join(shares.values()) + " |", "|-" * (len(shares) + 3) + "|"]
+    for label, test in tests.items():
+        for way, result in test.items():
+            split, _, averaged = way.partition(",")
+            lines.append(f"| {label} | {nlvr_data.SPLIT_NAMES[split]}{averaged} | {result['images']:,} | "
+                         + " | ".join(f"{result[share]:.2f}" for share in shares) + " |")
+    return "\n".join(lines)
+
+
+def draw_accuracy(logs, tests, path):
+    """Draw training and validation accuracy of each run over its epochs, and the share of dev's majority class."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for number, (label, log) in enumerate(logs.items()):
+        for key, style in (("accuracy", ":"), ("val_accuracy", "-")):
+            axes.plot([row["epoch"] for row in log], [100 * row[key] for row in log], style, color=f"C{number}",
+                      label=f"{label}, {'training' if key == 'accuracy' else 'validation'}")
+    axes.axhline(next(iter(tests.values()))["dev"]["majority"], color="black", linewidth=0.8, linestyle="--",
+                 label="majority class of dev")
+    axes.set(xlabel="epoch", ylabel="accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
 def draw_curves(logs, path):
     """Draw the validation error of each run over its epochs, on a logarithmic scale."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for label, log in logs.items():
-        epochs, errors = zip(*log)
-        axes.semilogy(epochs, errors, label=label)
+        axes.semilogy([row["epoch"] for row in log], [100 * (1 - row["val_accuracy"]) for row in log], label=label)
     axes.set(xlabel="epoch", ylabel="validation error, %")
     for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis_ticks(matplotlib.ticker.FormatStrFormatter("%g"))
