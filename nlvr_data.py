@@ -456,12 +456,15 @@ class ImageBatch(NamedTuple):
 
 
 def _looks(sentence, boxes, shared):
-    """The distinct (box, sentence) of each list, coded as one number, and for each place the row in its list."""
-    coded = boxes.astype(np.int64) * (int(sentence.max()) + 1) + sentence[:, None]
+    """The distinct looks of each list, (2, looks): boxes and sentences; and for each place the rows of its looks."""
+    base = int(sentence.max()) + 1
+    coded = boxes.astype(np.int64) * base + sentence[:, None]
     if shared:
         look, row = np.unique(coded, return_inverse=True)
-        return [look], list(row.reshape(boxes.shape).T)
-    return tuple(zip(*(np.unique(column, return_inverse=True) for column in coded.T)))
+        looks, rows = [look], list(row.reshape(boxes.shape).T)
+    else:
+        looks, rows = zip(*(np.unique(column, return_inverse=True) for column in coded.T))
+    return [np.stack(np.divmod(look, base)) for look in looks], rows
 
 
 def slots(sentence, boxes, shared=False):
@@ -471,7 +474,7 @@ def slots(sentence, boxes, shared=False):
         sentence, boxes, shared: as in `pack_images`.
     """
     lists, _ = _looks(sentence, boxes, shared)
-    return max(map(len, lists)), len(np.unique(boxes)), len(np.unique(sentence))
+    return max(look.shape[1] for look in lists), len(np.unique(boxes)), len(np.unique(sentence))
 
 
 def pack_images(nlvr, sentence, boxes, sizes=None, shared=False):
@@ -490,11 +493,11 @@ def pack_images(nlvr, sentence, boxes, sizes=None, shared=False):
     crops, crop_of_box = np.unique(boxes, return_inverse=True)
     sentences, sentence_of_image = np.unique(sentence, return_inverse=True)
     lists, look_of_image = _looks(sentence_of_image, crop_of_box.reshape(boxes.shape), shared)
-    needed = max(map(len, lists)), len(crops), len(sentences)
+    needed = max(look.shape[1] for look in lists), len(crops), len(sentences)
     look_slots, crop_slots, sentence_slots = next(size for size in sizes or [needed] if np.all(np.array(size) >= needed))
     of_look = np.zeros((2, look_slots, len(lists)), np.int32)
     for number, look in enumerate(lists):
-        of_look[:, :len(look), number] = np.divmod(look, len(sentences))
+        of_look[:, :look.shape[1], number] = look
     packed_crops = np.zeros((crop_slots, *nlvr.crops.shape[1:]), np.uint8)
     packed_crops[:len(crops)] = nlvr.crops[crops]
     packed_sentences = np.zeros((sentence_slots, nlvr.sentences.shape[1]), np.int32)
@@ -528,11 +531,16 @@ def measure(examples, answers):
             **{key: round(100 * float(share), 4) for key, share in shares.items()}}
 
 
+def split_name(way):
+    """The corpus's name of "SPLIT", or of "SPLIT, averaged"."""
+    split, _, averaged = way.partition(",")
+    return SPLIT_NAMES[split] + averaged
+
+
 def table(results):
     """Figures of `measure`, a dict from split, or "SPLIT, averaged", as text."""
     lines = [f"{'':18}  {'images':>6}  {'majority %':>10}  {'accuracy %':>10}  {'consistency %':>13}  {'of sentences %':>14}"]
     for way, result in results.items():
-        split, _, averaged = way.partition(",")
-        lines.append(f"{SPLIT_NAMES[split] + averaged:18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
+        lines.append(f"{split_name(way):18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
                      f"{result['accuracy']:>10.2f}  {result['consistency']:>13.2f}  {result['sentence_consistency']:>14.2f}")
     return "\n".join(lines)

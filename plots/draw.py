@@ -68,8 +68,7 @@ def nlvr_table(tests):
     lines = ["| run | split | images | " + " | ".join(shares.values()) + " |", "|-" * (len(shares) + 3) + "|"]
     for label, test in tests.items():
         for way, result in test.items():
-            split, _, averaged = way.partition(",")
-            lines.append(f"| {label} | {nlvr_data.SPLIT_NAMES[split]}{averaged} | {result['images']:,} | "
+            lines.append(f"| {label} | {nlvr_data.split_name(way)} | {result['images']:,} | "
                          + " | ".join(f"{result[share]:.2f}" for share in shares) + " |")
     return "\n".join(lines)
 
