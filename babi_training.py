@@ -26,6 +26,11 @@ def add_data_options(parser):
         help="tasks to train on jointly, such as 1,2,16-19 (default 1-20)")
     add("--extra-simulated", type=command_line.natural_number, metavar="N", default=0,
         help="simulated questions added to the training questions of each task (default %(default)s)")
+    add("--rename", action="store_true",
+        help="in training, permute the names of people, places and things in each story anew in each epoch")
+    add("--focus", type=command_line.fraction, metavar="X", default=0.0,
+        help="share of the training questions drawn from the tasks in proportion to their validation errors (default "
+        "%(default)g)")
     add("--ensemble", type=command_line.seed_list, metavar="SEEDS",
         help="with --evaluate: the mean of the answer distributions of the runs of these seeds, such as 1,2")
 
@@ -72,7 +77,7 @@ def with_xla(pairs):
 class StoryBatches(keras.utils.PyDataset):
     """Batches of bAbI questions: inputs a `data_utils.StoryBatch`, targets the numbers of the answers.
 
-    The order is a permutation drawn from (`order_seed`, epoch), so an epoch has the same batches whatever ran before it.
+    Everything random is drawn from `order_seed` and the epoch, so an epoch has the same batches whatever ran before it.
 
     Args:
         babi: data_utils.Babi.
@@ -81,29 +86,56 @@ class StoryBatches(keras.utils.PyDataset):
         order_seed: list of int.
         steps: int, batches in an epoch; by default all.
         pairs: bool, whether inputs are a `data_utils.PairBatch`.
+        renaming: data_utils.Renaming, which draws names for each story; by default those of the files.
+        focus: float, the share of an epoch's questions that are drawn from the tasks in proportion to their errors.
+        errors: function of nothing to the error of each task, a dict, called before each epoch if there is `focus`.
     """
 
-    def __init__(self, babi, stories, batch_size, order_seed, steps=None, pairs=False):
+    def __init__(self, babi, stories, batch_size, order_seed, steps=None, pairs=False, renaming=None, focus=0.0,
+                 errors=None):
         # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, whose
         # period doubles. JAX needs no tf.data.
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
-        self.babi, self.stories, self.pairs = babi, stories, pairs
+        self.babi, self.stories, self.pairs, self.renaming = babi, stories, pairs, renaming
         self.batch_size, self.order_seed = batch_size, order_seed
+        self.focus, self.errors = focus, errors
         self.sizes = data_utils.slot_sizes(stories, batch_size, pairs) if with_xla(pairs) else None
         self.total = len(stories)
         self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
-        self.set_epoch(0)
+        self._shuffle(0)
 
     def set_epoch(self, epoch):
         """Draw the order of an epoch, counted from 0."""
+        self._shuffle(epoch)
+        errors = self.errors() if self.focus else {}
+        if sum(errors.values()) > 0:
+            self._focus(errors, np.random.default_rng([*self.order_seed, epoch, 0]))
+
+    def _shuffle(self, epoch):
+        self.epoch = epoch
         self.order = np.random.default_rng([*self.order_seed, epoch]).permutation(len(self.stories))
+
+    def _focus(self, errors, random):
+        """Let questions of the tasks with errors take the place of some others."""
+        replaced = round(self.focus * self.total)
+        chosen = [self.order[replaced:]]
+        last = np.round(replaced * np.cumsum(list(errors.values())) / sum(errors.values())).astype(int)
+        for task, number in zip(errors, np.diff(last, prepend=0)):
+            rows = np.flatnonzero(self.stories.task == task)
+            rounds = [random.permutation(rows) for _ in range(1 + number // len(rows))]
+            chosen.append(np.concatenate(rounds)[:number])
+        self.order = random.permutation(np.concatenate(chosen))
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, index):
         rows = self.order[index * self.batch_size:(index + 1) * self.batch_size]
-        return data_utils.pack_stories(self.babi, self.stories, rows, self.sizes, self.pairs), self.stories.answer[rows]
+        answers, naming = self.stories.answer[rows], None
+        if self.renaming:
+            random = np.random.default_rng([*self.order_seed, self.epoch, 1, index])
+            naming, answers = self.renaming.draw(self.stories.task[rows], answers, random)
+        return data_utils.pack_stories(self.babi, self.stories, rows, self.sizes, self.pairs, naming), answers
 
 
 def predict(model, babi, stories, pairs=False, batch_size=250):
@@ -229,9 +261,17 @@ def _train(args, model, babi, files, record, pairs, refinement):
     if refinement:
         training_stories = babi.train  # as the original does: validation questions are among them
     training_stories = training_stories.join(babi.extra)
-    batches = StoryBatches(babi, training_stories, args.batch_size,
-                           [args.seed, 1, refinement.number if refinement else 0], args.steps_per_epoch, pairs)
     validation = StoryBatches(babi, validation_stories, 250, [0], pairs=pairs)
+    predictor = training.uncompiled(model)
+
+    def errors():
+        answers = np.argmax(predictor.predict(validation, verbose=0), axis=1)
+        wrong, tasks = answers != validation_stories.answer[validation.order], validation_stories.task[validation.order]
+        return {task: float(np.mean(wrong[tasks == task])) for task in args.tasks}
+
+    batches = StoryBatches(babi, training_stories, args.batch_size,
+                           [args.seed, 1, refinement.number if refinement else 0], args.steps_per_epoch, pairs,
+                           data_utils.Renaming(babi) if args.rename else None, args.focus, errors)
     print(f"{len(training_stories):,} training and {len(validation_stories):,} validation questions, "
           f"{batches.steps:,} batches an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)

@@ -230,7 +230,7 @@ class Run:
 
     def _check_settings(self, saved, path):
         for key in sorted({*saved, *self.settings}):
-            before, now = saved.get(key), self.settings.get(key)
+            before, now = saved.get(key) or None, self.settings.get(key) or None  # a later option was off before it was there
             # More epochs of a constant rate only go further on the same course, and so does more patience.
             further = key == "patience" or (key == "epochs" and self.settings.get("schedule") == "constant")
             if before != now and not further:
