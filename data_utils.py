@@ -31,8 +31,8 @@ TASKS = (
     "basic-induction", "positional-reasoning", "size-reasoning", "path-finding", "agents-motivations",
 )
 
-# (names that any other of their group may take throughout a story without a change to what follows from it, tasks).
-# Not the places and objects of task 20, to which its motives lead; pronouns of task 11 tell women from men.
+# (Names that may change places throughout a story, tasks where they may.) Not the places and objects of task 20, to which
+# its motives lead; and the pronouns of task 11 tell women from men.
 RENAMED = (
     ("daniel john mary sandra bill fred jeff julie", {1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14}),
     ("daniel john", {11}),
@@ -438,9 +438,8 @@ class Slots(NamedTuple):
 class Renaming:
     """Other names for the people, places, things of each story: more stories to train on, out of the same ones.
 
-    The tasks draw who, where and what at random, so a story in which the names of a group of `RENAMED` are permuted, in
-    facts, question and answer alike, is as likely as the story itself. Of a group, a task permutes what its training
-    files use.
+    The names of each group of `RENAMED` are permuted at random, in facts, question and answer alike, so that what follows
+    from the facts is the answer still. Of a group, a task permutes what its training files use.
 
     Args:
         babi: Babi.

@@ -6,8 +6,10 @@ import tarfile
 import numpy as np
 import pytest
 
+import babi_solver
 import data_utils
 import small_babi
+from data import simulate_babi
 
 TEXT = """1 Mary moved to the bathroom.
 2 Sandra journeyed to the bedroom.
@@ -280,3 +282,73 @@ def test_the_known_vocabulary_is_that_of_the_released_files(real_babi):
     few = data_utils.load_babi(real_babi, [8, 17])
     words, answers = data_utils.read_vocabulary([8, 17])
     assert (few.words, few.answers) == (sorted(words), sorted(answers))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Simulated files of all tasks, 100 training questions each, and their arrays."""
+    folder = tmp_path_factory.mktemp("simulated")
+    for task in range(1, 21):
+        for split in ("train", "test"):
+            path = folder / simulate_babi.LANGUAGE_FOLDER / simulate_babi.file_name(task, split)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(simulate_babi.simulate_task(task, 100, 1, split), encoding="utf-8")
+    return data_utils.load_babi(str(folder), mx=300)
+
+
+def in_words(babi, sentence):
+    return " ".join(babi.words[word - 1] for word in sentence if word)
+
+
+@pytest.mark.parametrize("task", range(1, 21))
+def test_what_follows_from_a_renamed_story_is_the_renamed_answer(simulated, task):
+    """By the independent solver, from what the model reads."""
+    rows = np.flatnonzero(simulated.train.task == task)
+    renaming = data_utils.Renaming(simulated)
+    naming, answers = renaming.draw(simulated.train.task[rows], simulated.train.answer[rows], np.random.default_rng(4))
+    batch = data_utils.pack_stories(simulated, simulated.train, rows, naming=naming)
+    changed = 0
+    for row, answer in enumerate(answers):
+        slots = np.flatnonzero(batch.story_of_fact == row)[::-1]  # the oldest first
+        facts = [in_words(simulated, batch.sentences[batch.sentence_of_fact[slot]]) for slot in slots]
+        original = [in_words(simulated, simulated.sentences[fact]) for fact in simulated.train.facts[rows[row]] if fact]
+        changed += facts != original[::-1]
+        solved = babi_solver.solve(task, [spoken(fact) for fact in facts], spoken(in_words(simulated, batch.question[row])))
+        assert solved == simulated.answers[answer], (facts, solved)
+    assert changed > 50 or task in (17, 18)
+
+
+def spoken(sentence):
+    """With the capital letters of the files: the first word, and most names."""
+    sentence = sentence[0].upper() + sentence[1:]
+    people = {name for names, _ in data_utils.RENAMED if "mary" in names or "greg" in names for name in names.split()}
+    return " ".join(word.capitalize() if word in people else word for word in sentence.split())
+
+
+def test_renaming_permutes_the_names_of_a_task_in_each_story_alike(simulated):
+    renaming, random = data_utils.Renaming(simulated), np.random.default_rng(0)
+    number = {word: index for index, word in enumerate(simulated.words, start=1)}
+    tasks, answers = np.full(500, 16), np.full(500, simulated.answers.index("gray"))
+    naming, renamed = renaming.draw(tasks, answers, random)
+    for names in ("gray green white yellow", "frog lion rhino swan", "bernhard brian greg julius lily"):
+        group = [number[name] for name in names.split()]
+        assert (np.sort(naming[:, group]) == group).all()
+        assert all(set(naming[:, word]) == set(group) for word in group)
+    assert {simulated.answers[answer] for answer in renamed} == {"gray", "green", "white", "yellow"}
+    others = [number[word] for word in ("mary", "garden", "is", "a", "color")]
+    assert (naming[:, others] == others).all() and not naming[:, 0].any()
+    again = renaming.draw(tasks, answers, np.random.default_rng(0))
+    np.testing.assert_array_equal(again[0], naming)
+    assert {int(word) for word in renaming.draw(np.full(200, 11), answers[:200], random)[0][:, number["mary"]]} == {
+        number["mary"], number["sandra"]}
+
+
+def test_a_story_whose_renamed_answer_has_no_number_keeps_its_names(small):
+    babi = data_utils.load_babi(small, [1])
+    kitchen, office = babi.answers.index("kitchen"), babi.answers.index("office")
+    babi.answers[office] = "cellar"
+    answers = np.full(200, kitchen)
+    naming, renamed = data_utils.Renaming(babi).draw(np.ones(200, int), answers, np.random.default_rng(0))
+    kept = (naming == np.arange(naming.shape[1])).all(axis=1)
+    assert 20 < kept.sum() < 120 and (renamed[kept] == kitchen).all()
+    assert office not in renamed and set(renamed[~kept]) == {kitchen, babi.answers.index("garden"), babi.answers.index("hallway")}

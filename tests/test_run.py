@@ -1,4 +1,5 @@
 """WMemNN_bAbI.py from end to end on small data: learning, files, evaluation, interruption, refinement."""
+import json
 import os
 import re
 import signal
@@ -193,6 +194,46 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(data, tmp_pa
         _, error = start(argv).communicate()
         assert not error
     assert_same_weights(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_renamed_and_focused_epochs_do_not_depend_on_where_the_run_was_stopped(finished, data, tmp_path):
+    options = ["--rename", "--focus", "0.5"]
+    script.main(arguments(data, tmp_path / "stopped", *options, epochs="1"))
+    script.main(arguments(data, tmp_path / "stopped", *options))
+    script.main(arguments(data, tmp_path / "whole", *options))
+    assert_same_weights(tmp_path / "stopped", tmp_path / "whole")
+    assert log(tmp_path / "whole")[0]["loss"] != log(finished)[0]["loss"]
+
+
+def test_a_state_from_before_an_option_goes_on_where_it_is_off(data, tmp_path):
+    script.main(arguments(data, tmp_path, epochs="1"))
+    path = tmp_path / f"{NAME}.state.npz"
+    with np.load(path) as state:
+        values = dict(state)
+    values["settings"] = json.dumps({key: value for key, value in json.loads(str(values["settings"])).items() if key != "focus"})
+    np.savez(path, **values)
+    with pytest.raises(training.DataError, match="that run had focus None, not 0.5"):
+        script.main(arguments(data, tmp_path, "--focus", "0.5", epochs="2"))
+    script.main(arguments(data, tmp_path, epochs="2"))
+    assert len(log(tmp_path)) == 2
+
+
+def test_focus_draws_its_share_in_proportion_to_the_errors(data):
+    babi = data_utils.load_babi(data, [1, 2], 10)
+    batches = babi_training.StoryBatches(babi, babi.train, 32, [1], focus=0.5, errors=lambda: {1: 0.3, 2: 0.1})
+    batches.set_epoch(2)
+    tasks = babi.train.task[batches.order]
+    assert len(tasks) == len(babi.train) == 1200
+    assert np.sum(tasks == 1) == pytest.approx(300 + 450, abs=50)  # half of all, evenly, and three quarters of the other half
+    assert set(np.bincount(batches.order)) <= {0, 1, 2}
+    first = batches.order
+    batches.set_epoch(3)
+    assert (batches.order != first).any()
+    batches.set_epoch(2)
+    np.testing.assert_array_equal(batches.order, first)
+    without_errors = babi_training.StoryBatches(babi, babi.train, 32, [1], focus=0.5, errors=lambda: {1: 0.0, 2: 0.0})
+    without_errors.set_epoch(2)
+    assert sorted(without_errors.order) == list(range(1200))
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data, tmp_path):
