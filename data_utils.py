@@ -39,10 +39,15 @@ RENAMED = (
     ("mary sandra", {11}),
     ("bathroom bedroom garden hallway kitchen office cinema park school", {*range(1, 15), 19}),
     ("apple football milk", {2, 3, 5, 6, 7, 8}),
+    ("north south", {4}),
+    ("east west", {4}),
     ("emily gertrude jessica winona", {15}),
     ("bernhard brian greg julius lily", {16}),
     ("frog lion rhino swan", {16}),
     ("gray green white yellow", {16}),
+    ("left right", {17}),
+    ("above below", {17}),
+    ("chest container suitcase", {18}),
     ("antoine jason sumit yann", {20}),
 )
 
@@ -436,7 +441,7 @@ class Slots(NamedTuple):
 
 
 class Renaming:
-    """Other names for the people, places, things of each story: more stories to train on, out of the same ones.
+    """Other names for the people, places, things and sides of each story: more stories to train on, out of the same ones.
 
     The names of each group of `RENAMED` are permuted at random, in facts, question and answer alike, so that what follows
     from the facts is the answer still. Of a group, a task permutes what its training files use.

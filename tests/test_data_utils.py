@@ -315,7 +315,7 @@ def test_what_follows_from_a_renamed_story_is_the_renamed_answer(simulated, task
         changed += facts != original[::-1]
         solved = babi_solver.solve(task, [spoken(fact) for fact in facts], spoken(in_words(simulated, batch.question[row])))
         assert solved == simulated.answers[answer], (facts, solved)
-    assert changed > 50 or task in (17, 18)
+    assert changed > 50
 
 
 def spoken(sentence):
