@@ -22,7 +22,7 @@ import nlvr_scenes
 # Arguments
 
 # Options that are not in the paper, with the values that runs before them had.
-EXTENSIONS = {"extra_simulated": 0, "augment": False, "images_per_example": nlvr_data.PERMUTATIONS,
+EXTENSIONS = {"simulated_sentences": 0, "augment": False, "images_per_example": nlvr_data.PERMUTATIONS,
               "batch_normalization": False, "embedding_scale": 0.05, "attention_units": [256, 128], "heads": 1,
               "scores": "tanh"}
 
@@ -52,8 +52,8 @@ def parse_arguments(argv=None):
         help="share of the sentence vector, the working memory and r left out in training (default %(default)g)")
     add("--attention", choices=("separate", "shared"), default="separate",
         help="whether the three box positions share the weights of the attention (default %(default)s)")
-    add("--extra-simulated", type=command_line.natural_number, metavar="N",
-        help="train also on N examples with simulated sentences about the training images (default %(default)s)")
+    add("--simulated-sentences", type=command_line.natural_number, metavar="N",
+        help="train also on N simulated sentences about the images of each training example (default %(default)s)")
     add("--augment", action="store_true",
         help="exchange the colours of items in training images and sentences, and mirror boxes, anew each epoch")
     add("--images-per-example", type=command_line.positive_int, metavar="N",
@@ -103,13 +103,16 @@ class ImageBatches(keras.utils.PyDataset):
         shared: bool, whether all places share one list of looks.
         images: int, how many images of each example an epoch has; all six where the order is that of the examples.
         augment: bool, whether an epoch has `nlvr_data.draw_variants` of its images.
+        sentences: int, how many parts of the same length `examples` has, with the same images but other sentences. What
+            they say of an image stays together.
     """
 
     def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None, shared=False,
-                 images=nlvr_data.PERMUTATIONS, augment=False):
+                 images=nlvr_data.PERMUTATIONS, augment=False, sentences=1):
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as training.StoryBatches
         self.nlvr, self.order_seed, self.shared, self.images, self.augment = nlvr, order_seed, shared, images, augment
-        self.unit = images if by == "examples" else 1  # images that stay together
+        self.sentences = sentences
+        self.unit = images * sentences if by == "examples" else 1  # images that stay together
         self.batch_size = max(1, round(batch_size / self.unit)) * self.unit
         self.sentence = np.repeat(examples.sentence, nlvr_data.PERMUTATIONS)
         self.label = np.repeat(examples.label, nlvr_data.PERMUTATIONS)
@@ -126,11 +129,13 @@ class ImageBatches(keras.utils.PyDataset):
         taken = np.arange(len(self.label)).reshape(-1, nlvr_data.PERMUTATIONS)
         if self.images < nlvr_data.PERMUTATIONS:
             taken = random.permuted(taken, axis=1)[:, :self.images]
-        units = taken.reshape(-1, self.unit)
+        units = taken.reshape(self.sentences, -1, self.images).swapaxes(0, 1).reshape(-1, self.unit)
         self.order = (units if random is None else random.permutation(units)).ravel()
         self.numbers = self.sentence, self.boxes
         if self.augment:
-            self.numbers = nlvr_data.draw_variants(self.nlvr, self.sentence, self.boxes, random)
+            images = len(self.label) // self.sentences  # of different examples
+            example = np.arange(len(self.label)) % images // nlvr_data.PERMUTATIONS
+            self.numbers = nlvr_data.draw_variants(self.nlvr, example, self.sentence, self.boxes, random)
 
     def _slot_sizes(self):
         """Sizes for `nlvr_data.pack_images`: one for nearly all batches, and one for any there can be."""
@@ -205,12 +210,13 @@ def train(args, model, nlvr, run, record):
     if args.validation_folders:
         training_examples, validation_examples = nlvr_data.split_folders(
             training_examples, args.validation_folders, args.seed)
-    if args.extra_simulated:
+    if args.simulated_sentences:
         training_examples = training_examples.join(
-            nlvr_scenes.simulate(nlvr, training_examples, args.extra_simulated, args.seed))
+            nlvr_scenes.simulate(nlvr, training_examples, args.simulated_sentences, args.seed))
     shared = args.attention == "shared"
     batches = ImageBatches(nlvr, training_examples, args.batch_size, args.batches, [args.seed, 1],
-                           args.steps_per_epoch, shared, args.images_per_example, args.augment)
+                           args.steps_per_epoch, shared, args.images_per_example, args.augment,
+                           1 + args.simulated_sentences)
     validation = ImageBatches(nlvr, validation_examples, args.batch_size, shared=shared)
     print(f"{batches.total:,} training and {validation.total:,} validation images, {batches.steps:,} batches of "
           f"{batches.batch_size} an epoch")

@@ -190,14 +190,15 @@ def exchange_colours(pixels, exchange):
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
-def draw_variants(nlvr, sentence, boxes, random):
+def draw_variants(nlvr, example, sentence, boxes, random):
     """Draw a variant of each image that its sentence is as true of: colours exchanged in both, boxes mirrored.
 
-    An image has one exchange of `EXCHANGES` for its three boxes and its sentence; each box is mirrored or not on its own,
-    unless the sentence speaks of a side.
+    Each example has one exchange of `EXCHANGES` for all its boxes and sentences; each box is mirrored or not on its own,
+    but not where the sentence speaks of a side.
 
     Args:
         nlvr: Nlvr.
+        example: integers (images,), the example of each image, from 0.
         sentence: integers (images,), rows of `nlvr.sentences`.
         boxes: integers (images, 3), rows of `nlvr.crops`.
         random: numpy.random.Generator.
@@ -206,8 +207,8 @@ def draw_variants(nlvr, sentence, boxes, random):
     """
     sides = [nlvr.words.index(word) + 1 for word in ("left", "right") if word in nlvr.words]
     without_side = ~np.isin(nlvr.sentences, sides).any(axis=1)
-    exchange = random.integers(len(EXCHANGES), size=len(sentence))
-    mirrored = random.integers(2, size=boxes.shape) * without_side[sentence][:, None]
+    exchange = random.integers(len(EXCHANGES), size=example.max() + 1)[example]
+    mirrored = random.integers(2, size=len(nlvr.crops))[boxes] * without_side[sentence][:, None]
     return (sentence + exchange * len(nlvr.sentences),
             boxes + (2 * exchange[:, None] + mirrored) * len(nlvr.crops))
 

@@ -184,18 +184,20 @@ def statement(random, towers):
 
 
 def simulate(nlvr, examples, number, seed):
-    """Make examples with simulated sentences about the images of some examples: each sentence of one it is true of and one
-    it is not, so that no sentence tells its answer.
+    """Make examples with simulated sentences about the images of some examples.
+
+    A sentence is taken if the scene and another one drawn at random disagree on it. So any sentence is as often true as
+    false, and tells nothing about its answer.
 
     The sentences are added to `nlvr.sentences`. Words that the corpus does not have are unknown ones.
 
     Args:
         nlvr: nlvr_data.Nlvr.
         examples: nlvr_data.Examples.
-        number: int, made even.
+        number: int, how many for each example.
         seed: int.
     Returns:
-        nlvr_data.Examples.
+        nlvr_data.Examples, one for each of `examples` in their order, then a second one for each, and so on.
     """
     random = Random(seed)
     used = np.unique(examples.boxes[:, 0])
@@ -203,22 +205,17 @@ def simulate(nlvr, examples, number, seed):
     scenes = [[items[crop] for crop in boxes] for boxes in examples.boxes[:, 0].tolist()]
     with_towers = [all(boxes) and all(item.shape == 2 and item.size == 1 and abs(item.left - box[0].left) <= 1
                                       for box in boxes for item in box) for boxes in scenes]
-    of_kind = {kind: np.flatnonzero(np.array(with_towers) == kind).tolist() for kind in (False, True)}
+    others = {kind: [boxes for boxes, towers in zip(scenes, with_towers) if towers == kind] for kind in (False, True)}
     numbers = {word: number for number, word in enumerate(nlvr.words, start=1)}
-    sentences, rows = [], []
-    while len(rows) < number:
-        towers = random.choice(with_towers)
+    first, count = len(nlvr.sentences), number * len(scenes)
+    sentences, label = np.zeros((count, nlvr.sentences.shape[1]), np.int32), np.zeros(count, np.float32)
+    for i in range(count):
+        boxes, towers = scenes[i % len(scenes)], with_towers[i % len(scenes)]
         words, test = statement(random, towers)
-        tried = random.choices(of_kind[towers], k=30)
-        pair = [next((row for row in tried if test(scenes[row]) == wanted), None) for wanted in (True, False)]
-        if None not in pair:
-            sentences.append([numbers.get(word, numbers[nlvr_data.UNKNOWN]) for word in words][:nlvr.sentences.shape[1]])
-            rows += pair
-    first = len(nlvr.sentences)
-    nlvr.sentences = np.concatenate([nlvr.sentences, np.zeros((len(sentences), nlvr.sentences.shape[1]), np.int32)])
-    for row, words in zip(nlvr.sentences[first:], sentences):
-        row[:len(words)] = words
-    return nlvr_data.Examples(
-        [f"simulated-{i}" for i in range(len(rows))], [examples.folder[row] for row in rows],
-        np.repeat(np.arange(first, len(nlvr.sentences), dtype=np.int32), 2),
-        np.tile(np.array([1, 0], np.float32), len(sentences)), examples.boxes[rows])
+        while test(boxes) == test(random.choice(others[towers])):
+            words, test = statement(random, towers)
+        words = [numbers.get(word, numbers[nlvr_data.UNKNOWN]) for word in words][:sentences.shape[1]]
+        sentences[i, :len(words)], label[i] = words, test(boxes)
+    nlvr.sentences = np.concatenate([nlvr.sentences, sentences])
+    return nlvr_data.Examples([f"simulated-{i}" for i in range(count)], examples.folder * number,
+                              np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number, 1, 1)))
