@@ -125,7 +125,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch):
         """Draw the order of an epoch, counted from 0, and what it has of the images."""
-        random = self.order_seed and np.random.default_rng([*self.order_seed, epoch])
+        random = None if self.order_seed is None else np.random.default_rng([*self.order_seed, epoch])
         taken = np.arange(len(self.label)).reshape(-1, nlvr_data.PERMUTATIONS)
         if self.images < nlvr_data.PERMUTATIONS:
             taken = random.permuted(taken, axis=1)[:, :self.images]
@@ -277,9 +277,8 @@ def main(argv=None):
 
     settings = {key: value for key, value in vars(args).items() if key not in (
         "data", "cache", "models", "tensorboard", "evaluate", "fresh", "average_permutations")}
-    settings = {key: value for key, value in settings.items() if key not in EXTENSIONS or value != EXTENSIONS[key]}
     settings |= {"data": nlvr.fingerprint, "backend": keras.backend.backend()}
-    run = training.Run(args.models, run_name(args), settings, unit="images")
+    run = training.Run(args.models, run_name(args), settings, unit="images", added=EXTENSIONS)
     if args.evaluate:
         training.load_weights(model, run.path("weights.h5"), saved.get("weights_sha256"))
     else:

@@ -184,7 +184,7 @@ def colour_shares(pixels):
 
 
 def exchange_colours(pixels, exchange):
-    """Pixels, uint8 (..., 3), with the colours of items exchanged: `COLOURS` i becomes `COLOURS` `EXCHANGES[exchange]`[i]."""
+    """Pixels, uint8 (..., 3), with the colours of items exchanged: the i-th becomes that of number EXCHANGES[exchange][i]."""
     colours = np.array([*COLOURS.values()], np.float32)[list(EXCHANGES[exchange])]
     changed = colour_shares(pixels) @ np.vstack([colours, np.float32(BOX_COLOUR)])
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)

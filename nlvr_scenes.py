@@ -14,11 +14,12 @@ import nlvr_data
 SHAPES = ("triangle", "circle", "square")
 FILLED = (0.55, 0.87)  # between the three shapes, as a share of the square around an item
 SIDE = 5  # pixels of a small item; a medium one has twice as many, a big one three times
+TRIES = 1000  # sentences; only scenes that are all alike agree on so many
 NUMBERS = nlvr_data.NUMBERS
 
 
 class Item(NamedTuple):
-    """An item of a box: colour, a number of `nlvr_data.COLOURS`, shape, a number of `SHAPES`, size from 0, bounds in pixels."""
+    """An item of a box: colour, number in `nlvr_data.COLOURS`, shape, number in `SHAPES`, size from 0, bounds in pixels."""
 
     colour: int
     shape: int
@@ -211,11 +212,13 @@ def simulate(nlvr, examples, number, seed):
     sentences, label = np.zeros((count, nlvr.sentences.shape[1]), np.int32), np.zeros(count, np.float32)
     for i in range(count):
         boxes, towers = scenes[i % len(scenes)], with_towers[i % len(scenes)]
-        words, test = statement(random, towers)
-        while test(boxes) == test(random.choice(others[towers])):
+        for _ in range(TRIES):
             words, test = statement(random, towers)
+            if test(boxes) != test(random.choice(others[towers])):
+                break
         words = [numbers.get(word, numbers[nlvr_data.UNKNOWN]) for word in words][:sentences.shape[1]]
         sentences[i, :len(words)], label[i] = words, test(boxes)
     nlvr.sentences = np.concatenate([nlvr.sentences, sentences])
-    return nlvr_data.Examples([f"simulated-{i}" for i in range(count)], examples.folder * number,
-                              np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number, 1, 1)))
+    return nlvr_data.Examples(
+        [f"simulated-{i}" for i in range(count)], examples.folder * number,
+        np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number, 1, 1)))

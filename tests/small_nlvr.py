@@ -6,7 +6,7 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw
 
-COLOURS = {"yellow": (255, 255, 0, 255), "black": (0, 0, 0, 255), "blue": (0, 153, 255, 255)}
+COLOURS = {"yellow": (255, 215, 0, 255), "black": (0, 0, 0, 255), "blue": (0, 153, 255, 255)}
 SHAPES = ("square", "circle", "triangle")
 SENTENCES = ("There is a {} item.", "there is atleast 1 {} block", "There are {} objects")
 
