@@ -141,7 +141,8 @@ class ImageBatches(keras.utils.PyDataset):
         """Sizes for `nlvr_data.pack_images`: one for nearly all batches, and one for any there can be."""
         batches = (self._images(self._rows(index)) for index in range(min(100, self.steps)))
         largest = np.max([nlvr_data.slots(*images, self.shared) for images in batches], axis=0)
-        any_batch = np.array([1, self.boxes.shape[1], 1]) * self.batch_size
+        places = self.boxes.shape[1]
+        any_batch = np.array([places if self.shared else 1, places, 1]) * self.batch_size
         return [np.minimum(np.ceil(1.1 * largest).astype(int), any_batch), any_batch]
 
     def _rows(self, index):
