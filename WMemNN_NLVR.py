@@ -16,9 +16,15 @@ from keras import ops
 import command_line
 import layers
 import nlvr_data
+import nlvr_scenes
 
 
 # Arguments
+
+# Options that are not in the paper, with the values that runs before them had.
+EXTENSIONS = {"simulated_sentences": 0, "augment": False, "images_per_example": nlvr_data.PERMUTATIONS,
+              "batch_normalization": False, "embedding_scale": 0.05, "attention_units": [256, 128], "heads": 1,
+              "scores": "tanh"}
 
 
 def parse_arguments(argv=None):
@@ -46,12 +52,31 @@ def parse_arguments(argv=None):
         help="share of the sentence vector, the working memory and r left out in training (default %(default)g)")
     add("--attention", choices=("separate", "shared"), default="separate",
         help="whether the three box positions share the weights of the attention (default %(default)s)")
+    add("--simulated-sentences", type=command_line.natural_number, metavar="N",
+        help="train also on N simulated sentences about the images of each training example (default %(default)s)")
+    add("--augment", action="store_true",
+        help="exchange the colours of items in training images and sentences, and mirror boxes, anew each epoch")
+    add("--images-per-example", type=command_line.positive_int, metavar="N",
+        help="how many of the six images of an example an epoch has, drawn anew for each (default %(default)s)")
+    add("--batch-normalization", action="store_true", help="normalise the memories over the batch")
+    add("--embedding-scale", type=command_line.positive_float, metavar="X",
+        help="the embeddings start uniform between -X and X (default %(default)g)")
+    add("--attention-units", type=command_line.unit_list, metavar="LIST",
+        help="hidden layers of the attention (default 256,128)")
+    add("--heads", type=command_line.positive_int, metavar="N",
+        help="heads of the attention, which share its hidden layers (default %(default)s)")
+    add("--scores", choices=("tanh", "linear"), help="activation of the attention's scores (default %(default)s)")
+    parser.set_defaults(**EXTENSIONS)
     add("--average-permutations", action="store_true",
         help="report as well what the mean over the six images of an example gives")
     args = parser.parse_args(argv)
     args.epochs = args.epochs or 60
     if args.cz < 3:
         parser.error("argument cz: must be above 2")
+    if not args.attention_units:
+        parser.error("argument --attention-units: must have a layer")
+    if args.images_per_example > nlvr_data.PERMUTATIONS:
+        parser.error(f"argument --images-per-example: must be at most {nlvr_data.PERMUTATIONS}")
     return args
 
 
@@ -66,54 +91,72 @@ class ImageBatches(keras.utils.PyDataset):
     """Batches of images: inputs a `nlvr_data.ImageBatch`, targets 1 for true.
 
     The order is a permutation drawn from (`order_seed`, epoch), so an epoch has the same batches whatever ran before it.
+    So are the images and their variants, where not all are taken as they are.
 
     Args:
         nlvr: nlvr_data.Nlvr.
         examples: nlvr_data.Examples.
-        batch_size: int, images; where whole examples are shuffled, the nearest number that is a multiple of six.
+        batch_size: int, images; where whole examples are shuffled, the nearest multiple of the images of one.
         by: "examples" or "images", what is shuffled.
         order_seed: list of int; by default the order is that of the examples.
         steps: int, batches in an epoch; by default all.
         shared: bool, whether all places share one list of looks.
+        images: int, how many images of each example an epoch has; all six where the order is that of the examples.
+        augment: bool, whether an epoch has `nlvr_data.draw_variants` of its images.
+        sentences: int, how many parts of the same length `examples` has, with the same images but other sentences. What
+            they say of an image stays together.
     """
 
-    def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None, shared=False):
+    def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None, shared=False,
+                 images=nlvr_data.PERMUTATIONS, augment=False, sentences=1):
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as training.StoryBatches
-        self.nlvr, self.order_seed, self.shared = nlvr, order_seed, shared
-        self.unit = nlvr_data.PERMUTATIONS if by == "examples" else 1  # images that stay together
+        self.nlvr, self.order_seed, self.shared, self.images, self.augment = nlvr, order_seed, shared, images, augment
+        self.sentences = sentences
+        self.unit = images * sentences if by == "examples" else 1  # images that stay together
         self.batch_size = max(1, round(batch_size / self.unit)) * self.unit
         self.sentence = np.repeat(examples.sentence, nlvr_data.PERMUTATIONS)
         self.label = np.repeat(examples.label, nlvr_data.PERMUTATIONS)
         self.boxes = examples.boxes.reshape(-1, examples.boxes.shape[2])
-        self.total = len(self.label)
+        self.total = len(examples) * images
         self.steps = min(steps or sys.maxsize, -(-self.total // self.batch_size))
         self.set_epoch(0)
         # What is compiled for each shape gets few of them.
         self.sizes = None if keras.backend.backend() == "tensorflow" else self._slot_sizes()
 
     def set_epoch(self, epoch):
-        """Draw the order of an epoch, counted from 0."""
-        units = np.arange(self.total).reshape(-1, self.unit)
-        if self.order_seed is not None:
-            units = np.random.default_rng([*self.order_seed, epoch]).permutation(units)
-        self.order = units.ravel()
+        """Draw the order of an epoch, counted from 0, and what it has of the images."""
+        random = None if self.order_seed is None else np.random.default_rng([*self.order_seed, epoch])
+        taken = np.arange(len(self.label)).reshape(-1, nlvr_data.PERMUTATIONS)
+        if self.images < nlvr_data.PERMUTATIONS:
+            taken = random.permuted(taken, axis=1)[:, :self.images]
+        units = taken.reshape(self.sentences, -1, self.images).swapaxes(0, 1).reshape(-1, self.unit)
+        self.order = (units if random is None else random.permutation(units)).ravel()
+        self.numbers = self.sentence, self.boxes
+        if self.augment:
+            images = len(self.label) // self.sentences  # of different examples
+            example = np.arange(len(self.label)) % images // nlvr_data.PERMUTATIONS
+            self.numbers = nlvr_data.draw_variants(self.nlvr, example, self.sentence, self.boxes, random)
 
     def _slot_sizes(self):
         """Sizes for `nlvr_data.pack_images`: one for nearly all batches, and one for any there can be."""
-        batches = (self._rows(index) for index in range(min(100, self.steps)))
-        largest = np.max([nlvr_data.slots(self.sentence[rows], self.boxes[rows], self.shared) for rows in batches], axis=0)
-        any_batch = np.array([1, self.boxes.shape[1], 1]) * self.batch_size
+        batches = (self._images(self._rows(index)) for index in range(min(100, self.steps)))
+        largest = np.max([nlvr_data.slots(*images, self.shared) for images in batches], axis=0)
+        places = self.boxes.shape[1]
+        any_batch = np.array([places if self.shared else 1, places, 1]) * self.batch_size
         return [np.minimum(np.ceil(1.1 * largest).astype(int), any_batch), any_batch]
 
     def _rows(self, index):
         return self.order[index * self.batch_size:(index + 1) * self.batch_size]
+
+    def _images(self, rows):
+        return tuple(numbers[rows] for numbers in self.numbers)
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, index):
         rows = self._rows(index)
-        batch = nlvr_data.pack_images(self.nlvr, self.sentence[rows], self.boxes[rows], self.sizes, self.shared)
+        batch = nlvr_data.pack_images(self.nlvr, *self._images(rows), self.sizes, self.shared)
         return batch, self.label[rows, None]
 
 
@@ -133,9 +176,14 @@ def build_model(args, nlvr):
         keras.Input(nlvr.crops.shape[1:], dtype="uint8", name="crops"),
         keras.Input((nlvr.sentences.shape[1],), dtype="int32", name="sentences"))
     memories = layers.BoxEncoder(args.cz, nlvr.mean, nlvr.deviation, name="box_encoder")(inputs.crops)
-    u = layers.SentenceEncoder(len(nlvr.words) + 1, args.ez, args.lz, name="sentence_encoder")(inputs.sentences)
+    if args.batch_normalization:
+        memories = keras.layers.BatchNormalization(momentum=0.95, name="memory_normalization")(memories)
+    scale = keras.initializers.RandomUniform(-args.embedding_scale, args.embedding_scale)
+    u = layers.SentenceEncoder(len(nlvr.words) + 1, args.ez, args.lz, embeddings_initializer=scale,
+                               name="sentence_encoder")(inputs.sentences)
     u = keras.layers.Dropout(args.dropout)(u)
-    working_memory = layers.VisualController(2, places, [256, 128], shared, l2, name="visual_controller")(
+    working_memory = layers.VisualController(
+        2, places, args.attention_units, shared, l2, args.heads, args.scores, name="visual_controller")(
         memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
     working_memory = keras.layers.Dropout(args.dropout)(working_memory)
     r = layers.RelationalReasoning([256, 128, 64], name="reasoning_module")(
@@ -163,9 +211,13 @@ def train(args, model, nlvr, run, record):
     if args.validation_folders:
         training_examples, validation_examples = nlvr_data.split_folders(
             training_examples, args.validation_folders, args.seed)
+    if args.simulated_sentences:
+        training_examples = training_examples.join(
+            nlvr_scenes.simulate(nlvr, training_examples, args.simulated_sentences, args.seed))
     shared = args.attention == "shared"
     batches = ImageBatches(nlvr, training_examples, args.batch_size, args.batches, [args.seed, 1],
-                           args.steps_per_epoch, shared)
+                           args.steps_per_epoch, shared, args.images_per_example, args.augment,
+                           1 + args.simulated_sentences)
     validation = ImageBatches(nlvr, validation_examples, args.batch_size, shared=shared)
     print(f"{batches.total:,} training and {validation.total:,} validation images, {batches.steps:,} batches of "
           f"{batches.batch_size} an epoch")
@@ -215,7 +267,8 @@ def main(argv=None):
     if args.evaluate:
         path = os.path.join(args.models, f"{run_name(args)}.json")
         saved = training.read_record(path)
-        training.check_options(path, saved, args, ("attention",))
+        saved["arguments"] = EXTENSIONS | saved["arguments"]
+        training.check_options(path, saved, args, ("attention", "batch_normalization", "attention_units", "heads", "scores"))
     nlvr = nlvr_data.load_nlvr(args.data, args.mx, args.cache, saved.get("words"))
     if args.evaluate:
         nlvr.mean, nlvr.deviation = saved["data"]["mean"], saved["data"]["deviation"]
@@ -226,7 +279,7 @@ def main(argv=None):
     settings = {key: value for key, value in vars(args).items() if key not in (
         "data", "cache", "models", "tensorboard", "evaluate", "fresh", "average_permutations")}
     settings |= {"data": nlvr.fingerprint, "backend": keras.backend.backend()}
-    run = training.Run(args.models, run_name(args), settings, unit="images")
+    run = training.Run(args.models, run_name(args), settings, unit="images", added=EXTENSIONS)
     if args.evaluate:
         training.load_weights(model, run.path("weights.h5"), saved.get("weights_sha256"))
     else:

@@ -554,32 +554,37 @@ class PerceptronAttention(keras.layers.Layer):
         s_i = tanh(w . h_L + b),  h_1 = relu(m_i W_m + q W_q + b_1),  h_l = relu(h_{l-1} W_l + b_l)
         o = sum over i of softmax(s)_i m_i
 
-    m_i W_m + q W_q is the first layer on [m_i; q], with one product for each memory and one for each query.
+    m_i W_m + q W_q is the first layer on [m_i; q], with one product for each memory and one for each query. Several heads
+    share the hidden layers; each has its own w and b, and o = [o_1; ...; o_heads].
 
     Args:
         units: sequence of int, the hidden layers.
         kernel_regularizer: Keras regularizer of all kernels.
+        heads: int. One in the paper.
+        scores: Keras activation of the scores, tanh in the paper, which bounds them to -1 ... 1: no weight is then more
+            than e^2 times another.
 
     Call arguments:
         memories: (looks, memories, features).
         query: q, (looks, query features).
 
     Returns:
-        o (looks, features).
+        o (looks, heads * features).
 
     Raises:
         ValueError: no layer, or a size below 1.
     """
 
-    def __init__(self, units=(256, 128), kernel_regularizer=None, **kwargs):
+    def __init__(self, units=(256, 128), kernel_regularizer=None, heads=1, scores="tanh", **kwargs):
         super().__init__(**kwargs)
         units = tuple(units)
-        _positive(layers=len(units), **{f"units[{i}]": size for i, size in enumerate(units)})
-        self.units = units
+        _positive(layers=len(units), heads=heads, **{f"units[{i}]": size for i, size in enumerate(units)})
+        self.units, self.heads = units, heads
+        self.scores = keras.activations.get(scores)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.deeper = [
             keras.layers.Dense(size, activation=activation, kernel_regularizer=self.kernel_regularizer, name=f"layer_{i}")
-            for i, (size, activation) in enumerate([*((size, "relu") for size in units[1:]), (1, "tanh")], start=2)]
+            for i, (size, activation) in enumerate([*((size, "relu") for size in units[1:]), (heads, self.scores)], start=2)]
 
     def build(self, memories_shape, query_shape):
         self.kernel = self.add_weight(
@@ -596,14 +601,15 @@ class PerceptronAttention(keras.layers.Layer):
         hidden = ops.reshape(hidden, (-1, self.units[0]))
         for dense in self.deeper:
             hidden = dense(hidden)
-        weights = ops.softmax(ops.reshape(hidden, (-1, 1, number)))
-        return ops.squeeze(ops.matmul(weights, memories), axis=1)
+        weights = ops.softmax(ops.transpose(ops.reshape(hidden, (-1, number, self.heads)), (0, 2, 1)))
+        return ops.reshape(ops.matmul(weights, memories), (-1, self.heads * features))
 
     def compute_output_shape(self, memories_shape, query_shape):
-        return (memories_shape[0], memories_shape[-1])
+        return (memories_shape[0], self.heads * memories_shape[-1])
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units,
+        return {**super().get_config(), "units": self.units, "heads": self.heads,
+                "scores": keras.activations.serialize(self.scores),
                 "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
 
 
@@ -623,6 +629,7 @@ class VisualController(keras.layers.Layer):
         units: sequence of int, the hidden layers of the attention.
         shared: bool, whether the places of a hop share one PerceptronAttention. Not in the paper.
         kernel_regularizer: Keras regularizer of all kernels.
+        heads, scores: of each PerceptronAttention.
 
     Call arguments:
         memories: (boxes, memories, features).
@@ -632,26 +639,28 @@ class VisualController(keras.layers.Layer):
         look_of_image: integers (images, places), the row of the look at each of an image's boxes.
 
     Returns:
-        working memory buffer (images, hops * places, features), the places of the first hop first.
+        working memory buffer (images, hops * places, heads * features), the places of the first hop first.
 
     Raises:
         ValueError: a size below 1.
     """
 
-    def __init__(self, hops=2, places=3, units=(256, 128), shared=False, kernel_regularizer=None, **kwargs):
+    def __init__(self, hops=2, places=3, units=(256, 128), shared=False, kernel_regularizer=None, heads=1, scores="tanh",
+                 **kwargs):
         super().__init__(**kwargs)
         _positive(hops=hops, places=places)
-        self.hops, self.places, self.units, self.shared = hops, places, tuple(units), shared
+        self.hops, self.places, self.units, self.shared, self.heads = hops, places, tuple(units), shared, heads
+        self.scores = keras.activations.get(scores)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         # A flat list, hop by hop: Keras saves no weights of layers in nested lists.
         self.attention = [
-            PerceptronAttention(units, self.kernel_regularizer, name=f"hop_{k + 1}_place_{p + 1}")
+            PerceptronAttention(units, self.kernel_regularizer, heads, self.scores, name=f"hop_{k + 1}_place_{p + 1}")
             for k in range(hops) for p in range(1 if shared else places)]
 
     def build(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape, look_of_image_shape):
         self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", name="transition",
                                              kernel_regularizer=self.kernel_regularizer)
-        self.transition.build((None, memories_shape[-1]))
+        self.transition.build((None, self.heads * memories_shape[-1]))
         for attention in self.attention:
             attention.build(memories_shape, sentences_shape)
 
@@ -670,8 +679,9 @@ class VisualController(keras.layers.Layer):
 
     def compute_output_shape(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape,
                              look_of_image_shape):
-        return (look_of_image_shape[0], self.hops * self.places, memories_shape[-1])
+        return (look_of_image_shape[0], self.hops * self.places, self.heads * memories_shape[-1])
 
     def get_config(self):
         return {**super().get_config(), "hops": self.hops, "places": self.places, "units": self.units,
-                "shared": self.shared, "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+                "shared": self.shared, "heads": self.heads, "scores": keras.activations.serialize(self.scores),
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}

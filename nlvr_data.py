@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import importlib.resources
 import io
+import itertools
 import json
 import os
 import re
@@ -27,6 +28,9 @@ SPLITS = ("train", "dev", "test", "hidden")
 SPLIT_NAMES = {"dev": "dev", "test": "Test-P", "hidden": "Test-U"}  # as the corpus's paper calls them
 PERMUTATIONS = 6  # images of an example: all orders of its three boxes
 IMAGE_SIZE, BOX_SIZE, BOX_LEFT = (400, 100), 100, (0, 150, 300)
+# The colours of items, and of the boxes they are in. Other pixels are mixtures of these four.
+COLOURS, BOX_COLOUR = {"yellow": (255, 255, 0), "black": (0, 0, 0), "blue": (0, 153, 255)}, (211, 211, 211)
+EXCHANGES = tuple(itertools.permutations(range(len(COLOURS))))  # the first changes nothing
 HOW_TO_GET_IT = "python data/get_nlvr.py gets the corpus and names what is missing or damaged, --data DIR names its folder"
 UNKNOWN = "<unknown>"
 RARE = 5  # sentences of training; a word of fewer counts as unknown. Up to four examples share a sentence.
@@ -121,6 +125,12 @@ class Examples:
         return Examples([self.identifiers[row] for row in rows], [self.folder[row] for row in rows],
                         self.sentence[rows], self.label[rows], self.boxes[rows])
 
+    def join(self, other):
+        """These examples and the others, as `Examples`."""
+        return Examples(self.identifiers + other.identifiers, self.folder + other.folder,
+                        *(np.concatenate(pair) for pair in ((self.sentence, other.sentence), (self.label, other.label),
+                                                            (self.boxes, other.boxes))))
+
 
 @dataclasses.dataclass
 class Nlvr:
@@ -133,6 +143,8 @@ class Nlvr:
         mean, deviation: lists of float, of each colour over the boxes of the training images, from 0 to 255.
         splits: dict from split to `Examples`; "hidden" may be missing.
         fingerprint: str, SHA-256 of sentences, labels and images: equal for equal data.
+
+    Augmentation: `draw_variants` numbers variants of sentences and crops, beyond the numbers of the tables' own rows.
     """
 
     words: list
@@ -142,6 +154,63 @@ class Nlvr:
     deviation: list
     splits: dict
     fingerprint: str
+
+    def take_sentences(self, numbers):
+        """Word numbers (numbers, longest sentence). Number e * len(sentences) + s is sentence s after exchange e."""
+        exchange, sentence = np.divmod(numbers, len(self.sentences))
+        known = [name in self.words for name in COLOURS]
+        colour = np.array([self.words.index(name if name in self.words else UNKNOWN) + 1 for name in COLOURS])
+        words = np.tile(np.arange(len(self.words) + 1, dtype=np.int32), (len(EXCHANGES), 1))
+        for row, order in zip(words, EXCHANGES):
+            row[colour[known]] = colour[list(order)][known]
+        return words[exchange[:, None], self.sentences[sentence]]
+
+    def take_crops(self, numbers):
+        """Crops, uint8 (numbers, 50, 50, 3). Number (2 e + m) * len(crops) + c is crop c after exchange e, mirrored if m."""
+        variants, crops = np.divmod(numbers, len(self.crops))
+        taken = self.crops[crops]
+        for variant in np.unique(variants[variants > 0]):
+            rows = variants == variant
+            taken[rows] = exchange_colours(taken[rows], variant // 2)
+            if variant % 2:
+                taken[rows] = taken[rows][:, :, ::-1]
+        return taken
+
+
+def colour_shares(pixels):
+    """The shares of the three `COLOURS` and of `BOX_COLOUR` that each pixel mixes: (..., 3) -> float32 (..., 4)."""
+    unmix = np.linalg.inv(np.hstack([[*COLOURS.values(), BOX_COLOUR], np.ones((4, 1))])).astype(np.float32)
+    return pixels.astype(np.float32) @ unmix[:3] + unmix[3]
+
+
+def exchange_colours(pixels, exchange):
+    """Pixels, uint8 (..., 3), with the colours of items exchanged: the i-th becomes that of number EXCHANGES[exchange][i]."""
+    colours = np.array([*COLOURS.values()], np.float32)[list(EXCHANGES[exchange])]
+    changed = colour_shares(pixels) @ np.vstack([colours, np.float32(BOX_COLOUR)])
+    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+
+
+def draw_variants(nlvr, example, sentence, boxes, random):
+    """Draw a variant of each image that its sentence is as true of: colours exchanged in both, boxes mirrored.
+
+    Each example has one exchange of `EXCHANGES` for all its boxes and sentences; each box is mirrored or not on its own,
+    but not where the sentence speaks of a side.
+
+    Args:
+        nlvr: Nlvr.
+        example: integers (images,), the example of each image, from 0.
+        sentence: integers (images,), rows of `nlvr.sentences`.
+        boxes: integers (images, 3), rows of `nlvr.crops`.
+        random: numpy.random.Generator.
+    Returns:
+        sentence and boxes as numbers for `Nlvr.take_sentences` and `Nlvr.take_crops`.
+    """
+    sides = [nlvr.words.index(word) + 1 for word in ("left", "right") if word in nlvr.words]
+    without_side = ~np.isin(nlvr.sentences, sides).any(axis=1)
+    exchange = random.integers(len(EXCHANGES), size=example.max() + 1)[example]
+    mirrored = random.integers(2, size=len(nlvr.crops))[boxes] * without_side[sentence][:, None]
+    return (sentence + exchange * len(nlvr.sentences),
+            boxes + (2 * exchange[:, None] + mirrored) * len(nlvr.crops))
 
 
 def load_nlvr(path, mx=50, cache=None, words=None):
@@ -441,9 +510,9 @@ class ImageBatch(NamedTuple):
     Attributes:
         sentence_of_image: int32 (images,), row of `sentences`.
         look_of_image: int32 (images, 3), row of the look at each of its boxes.
-        box_of_look: int32 (look slots, lists), row of `crops`; 0 in unused slots, as everywhere. 3 lists or 1.
+        box_of_look: int32 (look slots, lists), row of `crops`; 0 in unused slots, as everywhere but in `crops`. 3 lists or 1.
         sentence_of_look: int32 (look slots, lists), row of `sentences`.
-        crops: uint8 (crop slots, 50, 50, 3).
+        crops: uint8 (crop slots, 50, 50, 3); unused slots repeat the others.
         sentences: int32 (sentence slots, longest sentence), word numbers.
     """
 
@@ -482,8 +551,8 @@ def pack_images(nlvr, sentence, boxes, sizes=None, shared=False):
 
     Args:
         nlvr: Nlvr, for its tables.
-        sentence: integers (images,), rows of `nlvr.sentences`.
-        boxes: integers (images, 3), rows of `nlvr.crops`.
+        sentence: integers (images,), rows of `nlvr.sentences`, or numbers of their variants.
+        boxes: integers (images, 3), rows of `nlvr.crops`, or numbers of their variants.
         sizes: list of (look slots, crop slots, sentence slots) from small to large, of which the first that is large
             enough is taken, for a model that is compiled for each shape; by default as many as it takes.
         shared: bool, whether all places share one list of looks, for a model that looks at them alike.
@@ -498,10 +567,9 @@ def pack_images(nlvr, sentence, boxes, sizes=None, shared=False):
     of_look = np.zeros((2, look_slots, len(lists)), np.int32)
     for number, look in enumerate(lists):
         of_look[:, :look.shape[1], number] = look
-    packed_crops = np.zeros((crop_slots, *nlvr.crops.shape[1:]), np.uint8)
-    packed_crops[:len(crops)] = nlvr.crops[crops]
+    packed_crops = nlvr.take_crops(np.resize(crops, crop_slots))  # statistics over the slots are of crops alone
     packed_sentences = np.zeros((sentence_slots, nlvr.sentences.shape[1]), np.int32)
-    packed_sentences[:len(sentences)] = nlvr.sentences[sentences]
+    packed_sentences[:len(sentences)] = nlvr.take_sentences(sentences)
     return ImageBatch(sentence_of_image.astype(np.int32), np.stack(look_of_image, axis=1).astype(np.int32), *of_look,
                       packed_crops, packed_sentences)
 

@@ -160,12 +160,13 @@ class Run:
         name: str.
         settings: dict of JSON values that the course of the training depends on; a state with others is refused.
         unit: str, what the last column of the log counts per second.
+        added: dict, settings that states from before them lack, with the values they stand for.
     """
 
     METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
-    def __init__(self, models, name, settings, unit="stories"):
-        self.models, self.name, self.unit = models, name, unit
+    def __init__(self, models, name, settings, unit="stories", added=None):
+        self.models, self.name, self.unit, self.added = models, name, unit, added or {}
         self.columns = ("epoch", *self.METRICS, "learning_rate", "seconds", f"{unit}_per_second")
         self.settings = json.loads(json.dumps(settings))
         self.rows, self.earlier_parts, self.part = [], [], None
@@ -229,6 +230,7 @@ class Run:
             print(f"{self.name}: the files of the earlier run of this name are now in {folder}")
 
     def _check_settings(self, saved, path):
+        saved = self.added | saved
         for key in sorted({*saved, *self.settings}):
             before, now = saved.get(key) or None, self.settings.get(key) or None  # a later option was off before it was there
             # More epochs of a constant rate only go further on the same course, and so does more patience.

@@ -96,16 +96,17 @@ def grid_of_memories(box, mean, deviation, kernel_1, bias_1, kernel_2, bias_2):
     return np.array([[*x[r, c], r / rows, c / columns] for r in range(rows) for c in range(columns)])
 
 
-def look(memories, query, perceptron):
-    """Attention of a multilayer perceptron over memories (memories, features); perceptron [(W, b), ...]."""
+def look(memories, query, perceptron, activation=np.tanh):
+    """Attention of a multilayer perceptron over memories (memories, features); perceptron [(W, b), ...], W of the last a
+    column for each head."""
     scores = []
     for memory in memories:
         x = np.concatenate([memory, query])
         for kernel, bias in perceptron[:-1]:
             x = np.maximum(x @ kernel + bias, 0.0)
-        scores.append(np.tanh(x @ perceptron[-1][0] + perceptron[-1][1]).item())
-    weights = np.exp(scores) / np.sum(np.exp(scores))
-    return sum(weight * memory for weight, memory in zip(weights, memories))
+        scores.append(activation(x @ perceptron[-1][0] + perceptron[-1][1]))
+    weights = np.exp(scores) / np.sum(np.exp(scores), axis=0)
+    return np.concatenate([sum(weight * memory for weight, memory in zip(of_head, memories)) for of_head in weights.T])
 
 
 def visual_controller(boxes, sentence, transition, perceptrons):

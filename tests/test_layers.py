@@ -240,14 +240,16 @@ def perceptron(attention):
         (by_name[f"layer_{i}/kernel"], by_name[f"layer_{i}/bias"]) for i in range(2, len(attention.units) + 2)]
 
 
-def test_perceptron_attention_is_its_equation(random):
-    attention = layers.PerceptronAttention([6, 5])
+@pytest.mark.parametrize("heads, scores, activation", [(1, "tanh", np.tanh), (3, "linear", np.array)])
+def test_perceptron_attention_is_its_equation(random, heads, scores, activation):
+    attention = layers.PerceptronAttention([6, 5], heads=heads, scores=scores)
     memories = random.normal(size=(3, 7, 4)).astype("float32")
     query = random.normal(size=(3, 2)).astype("float32")
     attention(memories, query)
     enlarge(attention, random)
-    expected = [equations.look(m, q, perceptron(attention)) for m, q in zip(memories, query)]
+    expected = [equations.look(m, q, perceptron(attention), activation) for m, q in zip(memories, query)]
     np.testing.assert_allclose(attention(memories, query), expected, **TOLERANCE)
+    assert attention.compute_output_shape(memories.shape, query.shape) == (3, heads * 4)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -361,11 +363,13 @@ def all_layers():
         "box encoder": (layers.BoxEncoder(4, [1.0] * 3, [2.0] * 3), [lambda: keras.Input((15, 15, 3))]),
         "perceptron": (layers.PerceptronAttention([6, 5], l2), [memories, vector]),
         "visual": (layers.VisualController(2, 3, [6, 5], False, l2), [memories, vector, three, three, three]),
+        "visual with heads": (layers.VisualController(2, 3, [6, 5], False, l2, 2, "linear"),
+                              [memories, vector, three, three, three]),
     }
 
 
 @pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "attention", "controller", "reasoning",
-                                  "box encoder", "perceptron", "visual"])
+                                  "box encoder", "perceptron", "visual", "visual with heads"])
 def test_layers_survive_saving_and_loading(name, tmp_path, random):
     layer, makers = all_layers()[name]
     inputs = [make() for make in makers]

@@ -1,4 +1,5 @@
 """NLVR from files to arrays: sentences, images, the file that keeps them, batches."""
+import dataclasses
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import zlib
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import nlvr_data
 import small_nlvr
@@ -303,3 +304,77 @@ def test_the_six_images_of_an_example_share_their_looks(nlvr, shared):
     batch = nlvr_data.pack_images(nlvr, sentence, boxes, shared=shared)
     assert len(batch.crops) == 6 and batch.box_of_look.shape == (6, 1 if shared else 3) and len(batch.sentences) == 1
     assert nlvr_data.slots(sentence, boxes, shared) == (6, 6, 1)
+
+
+# Variants
+
+
+def test_exchanged_colours_are_those_of_the_scene_drawn_with_them(random=np.random.default_rng(5)):
+    """Smooth edges included: scenes drawn large and reduced have mixtures of up to three colours."""
+    names = list(nlvr_data.COLOURS)
+    for exchange, order in enumerate(nlvr_data.EXCHANGES):
+        points = random.integers(0, 400, (9, 3, 2))
+        drawn = []
+        for colours in (names, [names[i] for i in order]):
+            image = Image.new("RGB", (400, 400), nlvr_data.BOX_COLOUR)
+            draw = ImageDraw.Draw(image)
+            for number, corners in enumerate(points):
+                draw.polygon([tuple(corner) for corner in corners.tolist()], nlvr_data.COLOURS[colours[number % 3]])
+            drawn.append(np.asarray(image.reduce(8)))
+        assert len(np.unique(drawn[0].reshape(-1, 3), axis=0)) > 50
+        changed = nlvr_data.exchange_colours(drawn[0], exchange)
+        assert changed.dtype == np.uint8 and np.abs(changed.astype(int) - drawn[1]).max() <= 3  # rounding, enlarged
+
+
+@pytest.fixture(scope="module")
+def coloured():
+    """A table of crops and sentences with all colours, and sides."""
+    words = [nlvr_data.UNKNOWN, "black", "blue", "item", "right", "touching", "yellow"]
+    sentences = np.array([[3, 4, 2, 4, 0], [7, 4, 6, 5, 0], [4, 6, 7, 7, 3]], np.int32)
+    colours = np.array([*nlvr_data.COLOURS.values(), nlvr_data.BOX_COLOUR], np.uint8)
+    crops = colours[np.random.default_rng(2).integers(4, size=(5, 50, 50))]
+    return nlvr_data.Nlvr(words, sentences, crops, [], [], {}, "")
+
+
+def test_words_and_boxes_are_exchanged_alike(coloured):
+    """The variants of an image say the same: wherever a word's colour was in a box, the new word's colour is."""
+    images = 300
+    sentence, boxes = np.arange(images) % 3, np.arange(3 * images).reshape(-1, 3) % 5
+    variant = nlvr_data.draw_variants(coloured, np.arange(images), sentence, boxes, np.random.default_rng(1))
+    words, crops = coloured.take_sentences(variant[0]), coloured.take_crops(variant[1].ravel()).reshape(-1, 3, 50, 50, 3)
+    seen = set()
+    for row in range(images):
+        before, after = coloured.sentences[sentence[row]], words[row]
+        exchanged = {coloured.words[a - 1]: coloured.words[b - 1] for a, b in zip(before, after) if a}
+        seen.add(tuple(sorted(exchanged.items())))
+        for place in range(3):
+            old = coloured.crops[boxes[row, place]]
+            choices = [crops[row, place]] + [crops[row, place][:, ::-1]] * (5 not in before)
+            for a, b in exchanged.items():
+                if a in nlvr_data.COLOURS:
+                    where = (old == nlvr_data.COLOURS[a]).all(axis=-1)
+                    choices = [new for new in choices if ((new == nlvr_data.COLOURS[b]).all(axis=-1) == where).all()]
+                else:
+                    assert a == b
+            assert choices  # mirrored or not, but nowhere mirrored where the sentence speaks of a side
+    assert len(seen) == 6 + 3 + 6  # all exchanges, of which the second sentence shows where one colour went
+
+
+def test_what_is_said_of_the_same_images_has_their_variants(coloured):
+    boxes = np.random.default_rng(3).integers(0, 5, (20, 3))
+    example, sentence = np.tile(np.arange(20), 2), np.repeat([0, 2], 20)  # neither speaks of a side
+    sentence, boxes = nlvr_data.draw_variants(coloured, example, sentence, np.tile(boxes, (2, 1)), np.random.default_rng(4))
+    np.testing.assert_array_equal(boxes[:20], boxes[20:])
+    np.testing.assert_array_equal(sentence[:20] + 2, sentence[20:])
+
+
+def test_variants_by_number(coloured):
+    crops = np.arange(5)
+    mirrored = coloured.take_crops(crops + 5)
+    np.testing.assert_array_equal(mirrored[:, :, ::-1], coloured.crops)
+    np.testing.assert_array_equal(coloured.take_crops(crops), coloured.crops)
+    np.testing.assert_array_equal(coloured.take_sentences(np.arange(3)), coloured.sentences)
+    without_blue = dataclasses.replace(coloured, words=[*coloured.words[:2], "box", *coloured.words[3:]])
+    for exchange, order in enumerate(nlvr_data.EXCHANGES):
+        to = {"yellow": 7, "black": 2, "blue": 1}[list(nlvr_data.COLOURS)[order[0]]]
+        assert without_blue.take_sentences(np.array([2 + 3 * exchange]))[0].tolist() == [4, 6, to, to, 3]

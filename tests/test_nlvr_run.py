@@ -10,8 +10,10 @@ import pytest
 
 import command_line
 import nlvr_data
+import nlvr_scenes
 import run_files
 import small_nlvr
+import training
 import WMemNN_NLVR as script
 
 from conftest import ROOT
@@ -150,6 +152,53 @@ def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, ca
     assert record(tmp_path)["selected_on"] == "1 training folders"
 
 
+EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", "--images-per-example", "1",
+            "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8", "--heads", "2",
+            "--scores", "linear"]
+
+
+def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tmp_path, monkeypatch, capsys):
+    script.main(arguments(data, tmp_path / "whole", *EXTENDED, epochs="3"))
+    save = training.Run.save
+
+    def save_and_stop(run, *args):
+        save(run, *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Run, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(arguments(data, tmp_path / "parts", *EXTENDED, epochs="3"))
+    monkeypatch.undo()
+    script.main(arguments(data, tmp_path / "parts", *EXTENDED, epochs="3"))
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert record(tmp_path / "whole")["test"] == record(tmp_path / "parts")["test"]
+
+    before = run_files.contents(tmp_path / "whole")
+    script.main(arguments(data, tmp_path / "whole", *EXTENDED, "--evaluate"))
+    assert run_files.contents(tmp_path / "whole") == before
+    at = EXTENDED.index("--heads")
+    fewer = EXTENDED[:at] + EXTENDED[at + 2:]
+    assert "that run was trained with --heads 2, not 1" in refused(
+        capsys, arguments(data, tmp_path / "whole", *fewer, "--evaluate"))
+
+
+def test_a_record_from_before_the_extensions_is_evaluated_and_gone_on_with(finished, data, tmp_path, capsys):
+    models = shutil.copytree(finished, tmp_path / "models")
+    saved = record(models)
+    saved["arguments"] = {key: value for key, value in saved["arguments"].items() if key not in script.EXTENSIONS}
+    (models / f"{NAME}.json").write_text(json.dumps(saved))
+    script.main(arguments(data, models, "--evaluate"))
+    assert nlvr_data.table(saved["test"]) in capsys.readouterr().out
+    with np.load(models / f"{NAME}.state.npz") as state:
+        values = dict(state)
+    settings = json.loads(str(values["settings"]))
+    values["settings"] = json.dumps({key: value for key, value in settings.items() if key not in script.EXTENSIONS})
+    np.savez(models / f"{NAME}.state.npz", **values)
+    script.main(arguments(data, models))
+    assert "all 8 epochs are done" in capsys.readouterr().out
+    assert "that run had heads 1, not 2" in refused(capsys, arguments(data, models, "--heads", "2"))
+
+
 @pytest.mark.parametrize("by", ["examples", "images"])
 def test_an_epoch_has_every_image_once_in_an_order_of_its_own(data, by):
     nlvr = nlvr_data.load_nlvr(data)
@@ -165,6 +214,37 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own(data, by):
     assert (orders[0] != orders[1]).any()
     batches.set_epoch(0)
     np.testing.assert_array_equal(batches.order, orders[0])
+
+
+def of_batches(batches):
+    """Everything that the batches of an epoch hold."""
+    return [[*batch, label] for batch, label in (batches[i] for i in range(len(batches)))]
+
+
+def test_an_epoch_of_one_image_an_example_and_of_all_that_is_said_of_it(data):
+    nlvr = nlvr_data.load_nlvr(data)
+
+    def as_they_are():
+        return of_batches(script.ImageBatches(nlvr, nlvr.splits["train"], 48, order_seed=[1]))
+
+    plain = as_they_are()
+    examples = nlvr.splits["train"].join(nlvr_scenes.simulate(nlvr, nlvr.splits["train"], 2, seed=1))
+    batches = script.ImageBatches(nlvr, examples, 24, "examples", [1], None, True, 1, True, 3)
+    assert batches.total == 240 and batches.batch_size == 24 and len(batches) == 10
+    epochs = []
+    for epoch in (0, 1, 0):
+        batches.set_epoch(epoch)
+        assert sorted(batches.order // 6) == list(range(240))
+        assert (batches.order.reshape(-1, 3) // 6 % 80 == batches.order[::3, None] // 6 % 80).all()
+        assert max(len(of_batch[4]) for of_batch in of_batches(batches)) <= 8 * 3  # what is said of a box sees one variant
+        epochs.append(of_batches(batches))
+    for before, other, again in zip(*epochs):
+        for a, c in zip(before, again, strict=True):
+            np.testing.assert_array_equal(a, c)
+        assert (before[4].shape != other[4].shape) or (before[4] != other[4]).any()
+    for of_plain, now in zip(plain, as_they_are(), strict=True):
+        for a, b in zip(of_plain, now, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_the_last_batch_of_dev_and_test_counts(data):
@@ -190,6 +270,7 @@ def test_defaults_are_the_papers():
     assert (args.epochs, args.batch_size, args.lr, args.l2, args.clip_norm) == (60, 256, 1e-3, 1e-3, None)
     assert (args.dropout, args.attention, args.average_permutations, args.validation_folders) == (
         0.0, "separate", False, None)
+    assert all(getattr(args, name) == value for name, value in script.EXTENSIONS.items())
 
 
 # Bad input
@@ -197,7 +278,10 @@ def test_defaults_are_the_papers():
 
 @pytest.mark.parametrize("argv, reason", [
     (["100", "2"], "argument cz: must be above 2"), (["0"], "argument ez: must be above 0"),
-    (["--dropout", "1"], "argument --dropout"), (["--batches", "boxes"], "argument --batches"),
+    (["--dropout", "1"], "argument --dropout"), 
+    (["--images-per-example", "7"], "argument --images-per-example: must be at most 6"),
+    (["--attention-units", "none"], "argument --attention-units: must have a layer"),
+    (["--batches", "boxes"], "argument --batches"),
     (["--data", "nowhere"], "nowhere: no such folder"), (["--evaluate", "--models", "nowhere"], "nowhere")])
 def test_arguments(capsys, argv, reason):
     assert reason in refused(capsys, argv)
