@@ -149,6 +149,9 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
 
 # From data to table
 
+# Options that are not in the paper, with the values that runs before them had.
+EXTENSIONS = {"rename": False, "focus": 0.0}
+
 
 class Refinement(NamedTuple):
     """A run that goes on from the weights of another, on all training questions, at a rate that halves."""
@@ -239,7 +242,7 @@ def _train_and_test(args, name, architecture, build_model, pairs, refinement, at
     settings |= {"data": babi.files.fingerprint(), "backend": keras.backend.backend()}
     if refinement:
         settings["refines_sha256"] = training.file_digest(_path(args, refinement.of, "weights.h5"))
-    files = training.Run(args.models, name, settings)
+    files = training.Run(args.models, name, settings, added=EXTENSIONS)
     files.check_writable()
     print(f"{name}: {model.count_params():,} parameters")
     if refinement:

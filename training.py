@@ -232,7 +232,7 @@ class Run:
     def _check_settings(self, saved, path):
         saved = self.added | saved
         for key in sorted({*saved, *self.settings}):
-            before, now = saved.get(key) or None, self.settings.get(key) or None  # a later option was off before it was there
+            before, now = saved.get(key), self.settings.get(key)
             # More epochs of a constant rate only go further on the same course, and so does more patience.
             further = key == "patience" or (key == "epochs" and self.settings.get("schedule") == "constant")
             if before != now and not further:

@@ -212,7 +212,7 @@ def test_a_state_from_before_an_option_goes_on_where_it_is_off(data, tmp_path):
         values = dict(state)
     values["settings"] = json.dumps({key: value for key, value in json.loads(str(values["settings"])).items() if key != "focus"})
     np.savez(path, **values)
-    with pytest.raises(training.DataError, match="that run had focus None, not 0.5"):
+    with pytest.raises(training.DataError, match="that run had focus 0.0, not 0.5"):
         script.main(arguments(data, tmp_path, "--focus", "0.5", epochs="2"))
     script.main(arguments(data, tmp_path, epochs="2"))
     assert len(log(tmp_path)) == 2
