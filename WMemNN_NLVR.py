@@ -295,6 +295,9 @@ def main(argv=None):
     results = report(args, model, nlvr, run)
     if not args.evaluate:
         run.save_record(record | {"test": results})
+    simulated = (saved["arguments"] if args.evaluate else vars(args))["simulated_sentences"]
+    if simulated:
+        print(f"trained with {simulated} simulated sentences about the images of each training example beside its own")
     print(nlvr_data.table(results))
     if not args.evaluate:
         print(f"saved: {run.path('weights.h5')}, .csv, .json, {', '.join(f'.{split}.csv' for split in results)}")

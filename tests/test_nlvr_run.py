@@ -173,9 +173,13 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
     assert record(tmp_path / "whole")["test"] == record(tmp_path / "parts")["test"]
 
+    said = "trained with 1 simulated sentences about the images of each training example beside its own"
+    assert capsys.readouterr().out.count(said) == 2
+
     before = run_files.contents(tmp_path / "whole")
-    script.main(arguments(data, tmp_path / "whole", *EXTENDED, "--evaluate"))
-    assert run_files.contents(tmp_path / "whole") == before
+    without = [option for option in EXTENDED if option not in ("--simulated-sentences", "1", "--embedding-scale", "--images-per-example")]
+    script.main(arguments(data, tmp_path / "whole", *without, "--evaluate"))
+    assert run_files.contents(tmp_path / "whole") == before and said in capsys.readouterr().out
     at = EXTENDED.index("--heads")
     fewer = EXTENDED[:at] + EXTENDED[at + 2:]
     assert "that run was trained with --heads 2, not 1" in refused(
