@@ -31,6 +31,8 @@ def add_data_options(parser):
     add("--focus", type=command_line.fraction, metavar="X", default=0.0,
         help="share of the training questions drawn from the tasks in proportion to their validation errors (default "
         "%(default)g)")
+    add("--reconstruction", type=command_line.natural_float, metavar="X", default=0.0,
+        help="weight of an auxiliary loss: the words of fact and question, told from their encodings (default %(default)g)")
     add("--ensemble", type=command_line.seed_list, metavar="SEEDS",
         help="with --evaluate: the mean of the answer distributions of the runs of these seeds, such as 1,2")
 
@@ -64,6 +66,54 @@ def encode(inputs, babi, mx, embedding_dim, units, embedding_scale, cell="gru"):
     memories = layers.ShortTermStorage(encoder(words + mx, "fact_encoder"), name="short_term_storage")(
         inputs.sentences, inputs.sentence_of_fact, inputs.time_of_fact)
     return memories, encoder(words, "question_encoder")(inputs.question)
+
+
+class ReconstructionLoss(keras.layers.Layer):
+    """Adds to the loss how hard the words of facts and question are to tell from their encodings; passes the logits on.
+
+        loss = X batch_size (mean over stories of mean over its facts i of loss(m_i) + mean over stories of loss(u))
+
+    loss is that of `layers.WordReconstruction`, one for the facts and one for the questions.
+
+    Args:
+        weight: float, X.
+        batch_size: int, questions in a training batch.
+        vocabulary_size: int.
+
+    Call arguments:
+        logits, memories, question: outputs of the network, of the facts and of the question.
+        words: int32 (batch, length), those of the question.
+        sentences, sentence_of_fact, story_of_fact: as in `data_utils.StoryBatch`.
+
+    Returns:
+        logits.
+    """
+
+    def __init__(self, weight, batch_size, vocabulary_size, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = weight * batch_size
+        self.facts = layers.WordReconstruction(vocabulary_size, name="facts")
+        self.questions = layers.WordReconstruction(vocabulary_size, name="questions")
+
+    def call(self, logits, memories, question, words, sentences, sentence_of_fact, story_of_fact):
+        batch = keras.ops.shape(words)[0]
+        story = keras.ops.where(story_of_fact < 0, batch, story_of_fact)  # one more row takes the slots without a fact
+        real = keras.ops.cast(story_of_fact >= 0, self.compute_dtype)
+        facts = keras.ops.segment_sum(real, story, batch + 1)
+        share = real / keras.ops.take(keras.ops.maximum(facts, 1.0), story)
+        of_facts = keras.ops.sum(share * self.facts(memories, sentences, sentence_of_fact))
+        self.add_loss(self.scale * (of_facts + keras.ops.sum(self.questions(question, words)))
+                      / keras.ops.cast(batch, self.compute_dtype))
+        return logits
+
+
+def with_reconstruction(network, weight, batch_size, vocabulary_size):
+    """A model for training: a network with the layers of `encode`, and a `ReconstructionLoss` behind it."""
+    read = {tensor.name: tensor for tensor in network.inputs}
+    encodings = [network.get_layer(name).output for name in ("short_term_storage", "question_encoder")]
+    logits = ReconstructionLoss(weight, batch_size, vocabulary_size, name="reconstruction")(
+        network.output, *encodings, read["question"], read["sentences"], read["sentence_of_fact"], read["story_of_fact"])
+    return keras.Model(network.input, logits, name=network.name)
 
 
 def with_xla(pairs):
@@ -150,7 +200,7 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
 # From data to table
 
 # Options that are not in the paper, with the values that runs before them had.
-EXTENSIONS = {"rename": False, "focus": 0.0}
+EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0}
 
 
 class Refinement(NamedTuple):
@@ -278,10 +328,13 @@ def _train(args, model, babi, files, record, pairs, refinement):
     print(f"{len(training_stories):,} training and {len(validation_stories):,} validation questions, "
           f"{batches.steps:,} batches an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
+    trained = model
+    if args.reconstruction:
+        trained = with_reconstruction(model, args.reconstruction, args.batch_size, len(babi.words) + 1)
+    trained.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
                   training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
                   steps_per_execution=min(25, batches.steps))
-    return training.fit(model, files, record, batches, validation, args)
+    return training.fit(trained, files, record, batches, validation, args, network=model)
 
 
 # Report

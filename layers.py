@@ -210,6 +210,58 @@ class ShortTermStorage(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("wmemnn")
+class WordReconstruction(keras.layers.Layer):
+    """How hard it is to tell the words of sentences from their encodings: an auxiliary loss for training.
+
+        loss = - sum over the words w of the sentence of log softmax(h R)_w
+
+    h is the encoding of the sentence, R (units, vocabulary_size) has no bias. The order of the words does not matter; each
+    word counts as often as it stands there. Not in the paper. An encoder that is trained by the answers alone drops words that
+    do not help yet, and a chain of several facts needs them all before the first of them helps.
+
+    Args:
+        vocabulary_size: int, number 0 included.
+
+    Call arguments:
+        encodings: h (encodings, units).
+        sentences: integers (sentences, length), word numbers, 0 is padding.
+        sentence_of_encoding: integers (encodings,), the row of each encoding's sentence; by default its own row.
+
+    Returns:
+        loss (encodings,), in nats.
+
+    Raises:
+        ValueError: a vocabulary_size below 1.
+    """
+
+    def __init__(self, vocabulary_size, **kwargs):
+        super().__init__(**kwargs)
+        _positive(vocabulary_size=vocabulary_size)
+        self.vocabulary_size = vocabulary_size
+        self.supports_masking = True  # takes encodings with a mask, and needs none: a sentence without words has loss 0
+
+    def build(self, encodings_shape, sentences_shape, sentence_of_encoding_shape=None):
+        self.kernel = self.add_weight(
+            shape=(encodings_shape[-1], self.vocabulary_size), initializer="glorot_normal", name="kernel")
+
+    def call(self, encodings, sentences, sentence_of_encoding=None):
+        words = ops.one_hot(sentences, self.vocabulary_size, dtype=self.compute_dtype)
+        counts = ops.sum(words, axis=1) * ops.cast(ops.arange(self.vocabulary_size) > 0, self.compute_dtype)
+        if sentence_of_encoding is not None:
+            counts = ops.take(counts, sentence_of_encoding, axis=0)
+        return -ops.sum(counts * ops.log_softmax(ops.matmul(encodings, self.kernel)), axis=1)
+
+    def compute_mask(self, encodings, previous_mask=None):
+        return None
+
+    def compute_output_shape(self, encodings_shape, sentences_shape, sentence_of_encoding_shape=None):
+        return encodings_shape[:1]
+
+    def get_config(self):
+        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
+
+
+@keras.saving.register_keras_serializable("wmemnn")
 class MultiHeadMemoryAttention(keras.layers.Layer):
     """One hop over the memories, with several heads.
 

@@ -243,10 +243,10 @@ class Run:
     def _variables(model):
         return [*model.variables, *model.optimizer.variables]
 
-    def save(self, model, record):
-        """Save an epoch: the best weights if it is the best, the log, the record, and last the state."""
+    def save(self, model, network, record):
+        """Save an epoch: the best weights of `network` if it is the best, the log, the record, and last the state of `model`."""
         if self.best() is self.rows[-1]:
-            save_weights(model, self.path("weights.h5"))
+            save_weights(network, self.path("weights.h5"))
         lines = [",".join(self.columns)] + [",".join(str(row[column]) for column in self.columns) for row in self.rows]
         write_whole(self.path("csv"), ("\n".join(lines) + "\n").encode())
         self.save_record(record)
@@ -277,9 +277,10 @@ class Run:
 class Epochs(keras.callbacks.Callback):
     """Around each epoch: its order of batches, its row in the log, what is saved, a line for the reader."""
 
-    def __init__(self, run, record, batches, epochs, patience):
+    def __init__(self, run, network, record, batches, epochs, patience):
         super().__init__()
-        self.run, self.record, self.batches, self.epochs, self.patience = run, record, batches, epochs, patience
+        self.run, self.network, self.record = run, network, record
+        self.batches, self.epochs, self.patience = batches, epochs, patience
         self.line = ""
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -307,7 +308,7 @@ class Epochs(keras.callbacks.Callback):
                "seconds": round(seconds, 2),
                self.run.columns[-1]: round(number / (self.trained - self.started), 1)}
         self.run.rows.append(row)
-        self.run.save(self.model, self.record)
+        self.run.save(self.model, self.network, self.record)
         self.model.stop_training = self.run.stalled(self.patience)
         best = self.run.best()
         left = (self.epochs - epoch - 1) * seconds
@@ -359,8 +360,8 @@ def learning_rate(args, rate, steps_per_epoch, halving_epochs=None):
     return schedules.CosineDecay(0.0, args.epochs * steps_per_epoch - rising, warmup_target=rate, warmup_steps=rising)
 
 
-def fit(model, run, record, batches, validation, args):
-    """Train from where the run stands to the last epoch; at the end the model has the weights of the best epoch.
+def fit(model, run, record, batches, validation, args, network=None):
+    """Train from where the run stands to the last epoch; at the end the network has the weights of the best epoch.
 
     Args:
         model: compiled functional model.
@@ -368,12 +369,14 @@ def fit(model, run, record, batches, validation, args):
         record: dict, saved with every epoch.
         batches, validation: Keras datasets; `batches` has `steps`, `batch_size`, `total` and `set_epoch`, as `StoryBatches`.
         args: parsed arguments of `add_run_options`.
+        network: functional model, the part of `model` that is of use after training and whose weights are saved; by default all.
     Returns:
         dict, the record to be saved with the test result: `record`, or the earlier one where no epoch was left to train.
     Raises:
         DataError: the loss is not finite, or the run's files do not fit.
         OSError: the models folder cannot be written.
     """
+    network = network or model
     if args.tensorboard:
         missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
         if missing:
@@ -397,14 +400,14 @@ def fit(model, run, record, batches, validation, args):
             print(f"going on after epoch {done} of {args.epochs}")
         ran = environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
         run.part, record = {"first_epoch": done + 1, **ran}, record | ran
-        callbacks = [Epochs(run, record, batches, args.epochs, args.patience)]
+        callbacks = [Epochs(run, network, record, batches, args.epochs, args.patience)]
         if args.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
                   callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
         if run.stalled(args.patience):
             print(f"stopped after epoch {len(run.rows)}: no better validation accuracy for {args.patience} epochs")
-    load_weights(model, run.path("weights.h5"))
+    load_weights(network, run.path("weights.h5"))
     return record
 
 
