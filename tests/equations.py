@@ -22,6 +22,13 @@ def gru(words, embeddings, kernel, recurrent_kernel, bias):
     return h
 
 
+def word_reconstruction(encoding, words, kernel):
+    """Cross-entropy of the words that are not 0, told from the encoding of their sentence; words (length,)."""
+    logits = encoding @ kernel
+    log_share = logits - np.log(np.exp(logits).sum())
+    return -sum(log_share[word] for word in words if word != 0)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 

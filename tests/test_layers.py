@@ -114,6 +114,18 @@ def test_short_term_storage_reads_sentence_and_time_word(random, cell):
     np.testing.assert_allclose(storage(sentences, of_fact, time), expected, **TOLERANCE)
 
 
+def test_word_reconstruction_is_its_equation(random):
+    layer = layers.WordReconstruction(9)
+    sentences, of_encoding = padded_words(random), np.array([2, 0, 2, 5, 1], "int32")
+    encodings = random.normal(size=(5, 4)).astype("float32")
+    layer(encodings, sentences, of_encoding)
+    enlarge(layer, random)
+    expected = [equations.word_reconstruction(h, sentences[row], *arrays(layer)) for h, row in zip(encodings, of_encoding)]
+    np.testing.assert_allclose(layer(encodings, sentences, of_encoding), expected, **TOLERANCE)
+    np.testing.assert_allclose(layer(encodings, sentences[of_encoding]), expected, **TOLERANCE)
+    assert float(layer(encodings[:1], np.zeros((1, 6), "int32"))[0]) == 0
+
+
 # Attention
 
 
@@ -357,6 +369,7 @@ def all_layers():
         "encoder": (layers.SentenceEncoder(9, 3, 4), [words]),
         "lstm encoder": (layers.SentenceEncoder(9, 3, 4, "lstm", keras.initializers.RandomUniform(-1.0, 1.0)), [words]),
         "storage": (layers.ShortTermStorage(encoder), [words, number, number]),
+        "reconstruction": (layers.WordReconstruction(9), [vector, words]),
         "attention": (layers.MultiHeadMemoryAttention(3, 4, l2), [memories, vector]),
         "controller": (layers.AttentionalController(2, 3, 4, l2), [memories, vector]),
         "reasoning": (layers.RelationalReasoning([6, 5], l2), [memories, vector]),
@@ -368,8 +381,8 @@ def all_layers():
     }
 
 
-@pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "attention", "controller", "reasoning",
-                                  "box encoder", "perceptron", "visual", "visual with heads"])
+@pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "reconstruction", "attention", "controller",
+                                  "reasoning", "box encoder", "perceptron", "visual", "visual with heads"])
 def test_layers_survive_saving_and_loading(name, tmp_path, random):
     layer, makers = all_layers()[name]
     inputs = [make() for make in makers]
@@ -407,7 +420,7 @@ def test_initial_values_have_the_scale_of_the_paper():
 
 @pytest.mark.parametrize("make", [
     lambda: layers.SentenceEncoder(0, 3, 4), lambda: layers.SentenceEncoder(9, 3, -1),
-    lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
+    lambda: layers.WordReconstruction(0), lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
     lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0]),
     lambda: layers.PerceptronAttention([]), lambda: layers.VisualController(2, 0), lambda: layers.BoxEncoder(2, [0], [1])])
 def test_sizes_below_one_are_refused(make):
