@@ -6,12 +6,14 @@
 
 Each argument is a label and the path of a run's files without their endings, all on bAbI or all on NLVR. Writes OUT/curves.png and
 OUT/tasks.png, or OUT/nlvr.png; prints the README's table: errors per task in per cent, their mean, the failed tasks, or the
-figures of each split.
+figures of each split. With `--seeds N` the first N runs are one recipe with several seeds, and a column of their mean and
+standard deviation (with N - 1 in its denominator) follows them.
 """
 import argparse
 import csv
 import json
 import os
+import statistics
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -21,6 +23,7 @@ import matplotlib  # noqa: E402
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+import command_line  # noqa: E402
 import data_utils  # noqa: E402
 import nlvr_data  # noqa: E402
 
@@ -29,6 +32,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("runs", nargs="+", metavar="LABEL=PATH")
     parser.add_argument("--out", default=os.path.join(ROOT, "plots"))
+    parser.add_argument("--seeds", type=command_line.natural_number, default=0, metavar="N",
+                        help="give the mean and deviation of the first N runs, all on bAbI")
     options = parser.parse_args()
     logs, tests = {}, {}
     for run in options.runs:
@@ -39,7 +44,7 @@ def main():
             tests[label] = json.load(file)["test"]
     on_babi = {"mean_error" in test for test in tests.values()}
     if on_babi == {True}:
-        print(babi_table(tests))
+        print(babi_table(tests, options.seeds))
         draw_curves(logs, os.path.join(options.out, "curves.png"))
         draw_tasks(tests, os.path.join(options.out, "tasks.png"))
     elif on_babi == {False}:
@@ -49,15 +54,24 @@ def main():
         parser.error("the runs are all on bAbI, or all on NLVR")
 
 
-def babi_table(tests):
-    """The errors of several runs as a Markdown table; failed tasks in bold."""
-    lines = ["| task | " + " | ".join(tests) + " |", "|-" * (len(tests) + 1) + "|"]
+def babi_table(tests, seeds=0):
+    """The errors of several runs as a Markdown table; failed tasks in bold; the first `seeds` runs also as mean and deviation."""
+    def line(name, values, digits, failing=float("inf")):
+        cells = [f"**{value:.{digits}f}**" if value > failing else f"{value:.{digits}f}" for value in values]
+        if seeds > 1:
+            cells.insert(seeds, f"{statistics.mean(values[:seeds]):.{max(1, digits)}f} ± "
+                                f"{statistics.stdev(values[:seeds]):.{max(1, digits)}f}")
+        return f"| {name} | " + " | ".join(cells) + " |"
+
+    labels = list(tests)
+    if seeds > 1:
+        labels.insert(seeds, "mean ± deviation")
+    lines = ["| task | " + " | ".join(labels) + " |", "|-" * (len(labels) + 1) + "|"]
     for number, name in enumerate(data_utils.TASKS, start=1):
-        errors = (test["error"][str(number)] for test in tests.values())
-        cells = (f"**{error:.1f}**" if error > data_utils.FAILED else f"{error:.1f}" for error in errors)
-        lines.append(f"| {number} {name.replace('-', ' ')} | " + " | ".join(cells) + " |")
-    lines.append("| mean error % | " + " | ".join(f"{test['mean_error']:.2f}" for test in tests.values()) + " |")
-    lines.append("| failed tasks (> 5 %) | " + " | ".join(str(len(test["failed_tasks"])) for test in tests.values()) + " |")
+        errors = [test["error"][str(number)] for test in tests.values()]
+        lines.append(line(f"{number} {name.replace('-', ' ')}", errors, 1, data_utils.FAILED))
+    lines.append(line("mean error %", [test["mean_error"] for test in tests.values()], 2))
+    lines.append(line("failed tasks (> 5 %)", [len(test["failed_tasks"]) for test in tests.values()], 0))
     return "\n".join(lines)
 
 
