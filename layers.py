@@ -213,18 +213,18 @@ class ShortTermStorage(keras.layers.Layer):
 class WordReconstruction(keras.layers.Layer):
     """How hard it is to tell the words of sentences from their encodings: an auxiliary loss for training.
 
-        loss = - sum over the words w of the sentence of log softmax(h R)_w
+        loss = - sum over the places t with a word of log softmax(h R_t)[word_t]
 
-    h is the encoding of the sentence, R (units, vocabulary_size) has no bias. The order of the words does not matter; each
-    word counts as often as it stands there. Not in the paper. An encoder that is trained by the answers alone drops words that
-    do not help yet, and a chain of several facts needs them all before the first of them helps.
+    h is the encoding of the sentence; each R_t (units, vocabulary_size) has no bias. Not in the paper. An encoder that is
+    trained by the answers alone drops words that do not help yet, and a chain of several facts needs all of its words before
+    the first of them helps.
 
     Args:
         vocabulary_size: int, number 0 included.
 
     Call arguments:
         encodings: h (encodings, units).
-        sentences: integers (sentences, length), word numbers, 0 is padding.
+        sentences: integers (sentences, length), word numbers, 0 is padding; the length is static.
         sentence_of_encoding: integers (encodings,), the row of each encoding's sentence; by default its own row.
 
     Returns:
@@ -242,14 +242,16 @@ class WordReconstruction(keras.layers.Layer):
 
     def build(self, encodings_shape, sentences_shape, sentence_of_encoding_shape=None):
         self.kernel = self.add_weight(
-            shape=(encodings_shape[-1], self.vocabulary_size), initializer="glorot_normal", name="kernel")
+            shape=(encodings_shape[-1], sentences_shape[-1] * self.vocabulary_size), initializer="glorot_normal", name="kernel")
 
     def call(self, encodings, sentences, sentence_of_encoding=None):
-        words = ops.one_hot(sentences, self.vocabulary_size, dtype=self.compute_dtype)
-        counts = ops.sum(words, axis=1) * ops.cast(ops.arange(self.vocabulary_size) > 0, self.compute_dtype)
+        logits = ops.reshape(ops.matmul(encodings, self.kernel), (-1, sentences.shape[-1], self.vocabulary_size))
+        # Sums with the words as 0 and 1, not look-ups: their gradient is a product, no scatter.
+        word = ops.one_hot(sentences, self.vocabulary_size, dtype=self.compute_dtype)
+        real = ops.cast(sentences != 0, self.compute_dtype)
         if sentence_of_encoding is not None:
-            counts = ops.take(counts, sentence_of_encoding, axis=0)
-        return -ops.sum(counts * ops.log_softmax(ops.matmul(encodings, self.kernel)), axis=1)
+            word, real = (ops.take(x, sentence_of_encoding, axis=0) for x in (word, real))
+        return ops.sum(real * (ops.logsumexp(logits, axis=2) - ops.sum(word * logits, axis=2)), axis=1)
 
     def compute_mask(self, encodings, previous_mask=None):
         return None

@@ -24,9 +24,11 @@ def gru(words, embeddings, kernel, recurrent_kernel, bias):
 
 def word_reconstruction(encoding, words, kernel):
     """Cross-entropy of the words that are not 0, told from the encoding of their sentence; words (length,)."""
-    logits = encoding @ kernel
-    log_share = logits - np.log(np.exp(logits).sum())
-    return -sum(log_share[word] for word in words if word != 0)
+    log_shares = []
+    for r_t in np.split(kernel, len(words), axis=1):
+        logits = encoding @ r_t
+        log_shares.append(logits - np.log(np.exp(logits).sum()))
+    return -sum(log_share[word] for log_share, word in zip(log_shares, words) if word != 0)
 
 
 def sigmoid(x):

@@ -123,7 +123,7 @@ def test_word_reconstruction_is_its_equation(random):
     expected = [equations.word_reconstruction(h, sentences[row], *arrays(layer)) for h, row in zip(encodings, of_encoding)]
     np.testing.assert_allclose(layer(encodings, sentences, of_encoding), expected, **TOLERANCE)
     np.testing.assert_allclose(layer(encodings, sentences[of_encoding]), expected, **TOLERANCE)
-    assert float(layer(encodings[:1], np.zeros((1, 6), "int32"))[0]) == 0
+    assert float(layer(encodings[:1], np.zeros_like(sentences[:1]))[0]) == 0
 
 
 # Attention
