@@ -391,7 +391,7 @@ def test_tensorboard_without_its_package_is_one_line(data, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("folder, label", [
-    ("40-epochs", "40 epochs"), ("wide-embeddings", "embeddings from -1 to 1, 66 epochs"),
+    ("40-epochs", "40 epochs"), ("reconstructed", "reconstructed, seed 1, 47 epochs"),
     ("simulated", "simulated only, 15 epochs")])
 def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys, folder, label):
     models = os.path.join(ROOT, "models", folder)
