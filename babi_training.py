@@ -332,8 +332,8 @@ def _train(args, model, babi, files, record, pairs, refinement):
     if args.reconstruction:
         trained = with_reconstruction(model, args.reconstruction, args.batch_size, len(babi.words) + 1)
     trained.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
-                  training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
-                  steps_per_execution=min(25, batches.steps))
+                    training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
+                    steps_per_execution=min(25, batches.steps))
     return training.fit(trained, files, record, batches, validation, args, network=model)
 
 

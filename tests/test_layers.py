@@ -420,7 +420,8 @@ def test_initial_values_have_the_scale_of_the_paper():
 
 @pytest.mark.parametrize("make", [
     lambda: layers.SentenceEncoder(0, 3, 4), lambda: layers.SentenceEncoder(9, 3, -1),
-    lambda: layers.WordReconstruction(0), lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
+    lambda: layers.WordReconstruction(0),
+    lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
     lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0]),
     lambda: layers.PerceptronAttention([]), lambda: layers.VisualController(2, 0), lambda: layers.BoxEncoder(2, [0], [1])])
 def test_sizes_below_one_are_refused(make):
