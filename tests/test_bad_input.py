@@ -201,7 +201,8 @@ def test_a_full_disk_leaves_what_was_saved(capsys, data, trained, tmp_path, kind
 
 def test_weights_spoilt_by_the_last_update_are_not_saved(data, tmp_path):
     """The loss is taken before the update; only the validation shows what that did."""
-    epochs = training.Epochs(training.Run(str(tmp_path), NAME, {}), {}, None, 5, None)
+    run = training.Run(str(tmp_path), NAME, {})
+    epochs = training.Epochs(run, network=None, record={}, batches=None, epochs=5, patience=None)
     with pytest.raises(training.DataError, match="the val_loss is nan in epoch 1"):
         epochs.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5, "val_loss": float("nan"), "val_accuracy": 0.0})
     assert not os.listdir(tmp_path)
