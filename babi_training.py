@@ -31,6 +31,9 @@ def add_data_options(parser):
     add("--focus", type=command_line.fraction, metavar="X", default=0.0,
         help="share of the training questions drawn from the tasks in proportion to their validation errors (default "
         "%(default)g)")
+    add("--first-tasks", type=command_line.task_list, metavar="LIST",
+        help="tasks whose questions alone are trained on in the first epochs, such as 1,15,16; needs --first-epochs")
+    add("--first-epochs", type=command_line.positive_int, metavar="N", help="the number of those epochs")
     add("--reconstruction", type=command_line.natural_float, metavar="X", default=0.0,
         help="weight of an auxiliary loss: the words of fact and question, told from their encodings (default %(default)g)")
     add("--ensemble", type=command_line.seed_list, metavar="SEEDS",
@@ -139,16 +142,18 @@ class StoryBatches(keras.utils.PyDataset):
         renaming: data_utils.Renaming, which draws names for each story; by default those of the files.
         focus: float, the share of an epoch's questions that are drawn from the tasks in proportion to their errors.
         errors: function of nothing to the error of each task, a dict, called before each epoch if there is `focus`.
+        first_tasks, first_epochs: list of int and int; the first epochs have questions of these tasks alone.
     """
 
     def __init__(self, babi, stories, batch_size, order_seed, steps=None, pairs=False, renaming=None, focus=0.0,
-                 errors=None):
+                 errors=None, first_tasks=(), first_epochs=0):
         # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, whose
         # period doubles. JAX needs no tf.data.
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.babi, self.stories, self.pairs, self.renaming = babi, stories, pairs, renaming
         self.batch_size, self.order_seed = batch_size, order_seed
         self.focus, self.errors = focus, errors
+        self.first_tasks, self.first_epochs = first_tasks, first_epochs
         self.sizes = data_utils.slot_sizes(stories, batch_size, pairs) if with_xla(pairs) else None
         self.total = len(stories)
         self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
@@ -158,12 +163,17 @@ class StoryBatches(keras.utils.PyDataset):
         """Draw the order of an epoch, counted from 0."""
         self._shuffle(epoch)
         errors = self.errors() if self.focus else {}
+        if epoch < self.first_epochs:
+            errors = {task: errors[task] for task in self.first_tasks if task in errors}
         if sum(errors.values()) > 0:
             self._focus(errors, np.random.default_rng([*self.order_seed, epoch, 0]))
 
     def _shuffle(self, epoch):
         self.epoch = epoch
-        self.order = np.random.default_rng([*self.order_seed, epoch]).permutation(len(self.stories))
+        rows = np.arange(self.total)
+        if epoch < self.first_epochs:
+            rows = np.flatnonzero(np.isin(self.stories.task, self.first_tasks))
+        self.order = _in_rounds(rows, self.total, np.random.default_rng([*self.order_seed, epoch]))
 
     def _focus(self, errors, random):
         """Let questions of the tasks with errors take the place of some others."""
@@ -171,9 +181,7 @@ class StoryBatches(keras.utils.PyDataset):
         chosen = [self.order[replaced:]]
         last = np.round(replaced * np.cumsum(list(errors.values())) / sum(errors.values())).astype(int)
         for task, number in zip(errors, np.diff(last, prepend=0)):
-            rows = np.flatnonzero(self.stories.task == task)
-            rounds = [random.permutation(rows) for _ in range(1 + number // len(rows))]
-            chosen.append(np.concatenate(rounds)[:number])
+            chosen.append(_in_rounds(np.flatnonzero(self.stories.task == task), number, random))
         self.order = random.permutation(np.concatenate(chosen))
 
     def __len__(self):
@@ -188,6 +196,12 @@ class StoryBatches(keras.utils.PyDataset):
         return data_utils.pack_stories(self.babi, self.stories, rows, self.sizes, self.pairs, naming), answers
 
 
+def _in_rounds(rows, number, random):
+    """So many of the rows in random order, each as often as any other or once more."""
+    rounds = [random.permutation(rows) for _ in range(1 + number // len(rows))]
+    return np.concatenate(rounds)[:number]
+
+
 def predict(model, babi, stories, pairs=False, batch_size=250):
     """The model's outputs for all stories, in their order, (questions, answers)."""
     # In random order: batches of one task after the other would differ in size from task to task.
@@ -200,7 +214,7 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
 # From data to table
 
 # Options that are not in the paper, with the values that runs before them had.
-EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0}
+EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0, "first_tasks": None, "first_epochs": None}
 
 
 class Refinement(NamedTuple):
@@ -228,6 +242,8 @@ def run(args, name_of, architecture, build_model, pairs=False, refinement=None, 
         DataError: options, files or data that do not fit.
     """
     keras.utils.set_random_seed(args.seed)
+    if bool(args.first_tasks) != bool(args.first_epochs) or set(args.first_tasks or ()) - set(args.tasks):
+        raise data_utils.DataError("--first-tasks and --first-epochs need each other, and the first tasks to be among --tasks")
     if args.ensemble and getattr(args, "show", None):
         raise data_utils.DataError("--show looks at one run; leave --ensemble out")
     if args.evaluate:
@@ -324,7 +340,8 @@ def _train(args, model, babi, files, record, pairs, refinement):
 
     batches = StoryBatches(babi, training_stories, args.batch_size,
                            [args.seed, 1, refinement.number if refinement else 0], args.steps_per_epoch, pairs,
-                           data_utils.Renaming(babi) if args.rename else None, args.focus, errors)
+                           data_utils.Renaming(babi) if args.rename else None, args.focus, errors,
+                           args.first_tasks or (), args.first_epochs or 0)
     print(f"{len(training_stories):,} training and {len(validation_stories):,} validation questions, "
           f"{batches.steps:,} batches an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)

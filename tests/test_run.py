@@ -197,8 +197,29 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(data, tmp_pa
     assert_same_weights(tmp_path / "killed", tmp_path / "whole")
 
 
+def test_the_first_epochs_have_questions_of_the_first_tasks_alone(data):
+    babi = data_utils.load_babi(data, [1, 2], 10)
+    for focus in (0.0, 0.5):
+        batches = babi_training.StoryBatches(babi, babi.train, 8, [0], focus=focus, errors=lambda: {1: 0.3, 2: 0.1},
+                                             first_tasks=[2], first_epochs=2)
+        tasks = []
+        for epoch in range(3):
+            batches.set_epoch(epoch)
+            assert len(batches.order) == len(babi.train)
+            _, times = np.unique(batches.order[babi.train.task[batches.order] == 2], return_counts=True)
+            tasks.append(set(babi.train.task[batches.order].tolist()))
+            assert epoch == 2 or (len(times) == (babi.train.task == 2).sum() and times.max() - times.min() <= 2 * (focus > 0))
+        assert tasks == [{2}, {2}, {1, 2}]
+
+
+def test_first_tasks_need_first_epochs_and_to_be_trained_on(data, tmp_path):
+    for options in (["--first-tasks", "1"], ["--first-epochs", "2"], ["--first-tasks", "3", "--first-epochs", "2"]):
+        with pytest.raises(data_utils.DataError, match="--first-tasks and --first-epochs need each other"):
+            script.main(arguments(data, tmp_path, *options))
+
+
 def test_renamed_and_focused_epochs_do_not_depend_on_where_the_run_was_stopped(finished, data, tmp_path):
-    options = ["--rename", "--focus", "0.5"]
+    options = ["--rename", "--focus", "0.5", "--first-tasks", "2", "--first-epochs", "2"]
     script.main(arguments(data, tmp_path / "stopped", *options, epochs="1"))
     script.main(arguments(data, tmp_path / "stopped", *options))
     script.main(arguments(data, tmp_path / "whole", *options))
