@@ -27,7 +27,7 @@ def add_data_options(parser):
     add("--extra-simulated", type=command_line.natural_number, metavar="N", default=0,
         help="simulated questions added to the training questions of each task (default %(default)s)")
     add("--rename", action="store_true",
-        help="in training, permute the names of people, places, things and sides in each story anew in each epoch")
+        help="in training, permute the names of people, places, things, colors and sides in each story anew in each epoch")
     add("--focus", type=command_line.fraction, metavar="X", default=0.0,
         help="share of the training questions drawn from the tasks in proportion to their validation errors (default "
         "%(default)g)")
