@@ -1,6 +1,4 @@
 """RN_bAbI.py from end to end on small data. The course of a run, which it shares, is tested with WMemNN_bAbI.py."""
-import os
-
 import pytest
 
 import babi_training
@@ -9,8 +7,6 @@ import RN_bAbI
 import run_files
 import small_babi
 import training
-
-from conftest import ROOT
 
 NAME = "RN_bAbI_1"
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -64,12 +60,6 @@ def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
     assert run_files.record(tmp_path, NAME) == before
     run = training.Run(str(tmp_path), NAME, {**before["arguments"], "patience": 3})
     run._check_settings({**before["arguments"]}, "state")  # more patience only goes further
-
-
-def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys):
-    models = os.path.join(ROOT, "models", "13-epochs")
-    RN_bAbI.main(["--seed", "1", "--data", real_babi, "--models", models, "--evaluate"])
-    run_files.assert_error_of_readme(capsys.readouterr().out, "Relation Network, 13 epochs")
 
 
 def test_defaults_of_the_relation_network_are_its_papers():

@@ -409,13 +409,3 @@ def test_tensorboard_without_its_package_is_one_line(data, tmp_path, monkeypatch
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(data_utils.DataError, match="pip install tensorflow tensorboard"):
         script.main(arguments(data, tmp_path, "--tensorboard", str(tmp_path / "logs")))
-
-
-@pytest.mark.parametrize("folder, rd, label", [
-    ("", "1", "seed 1, refined"), ("", "0", "seed 1, 55 epochs"), ("40-epochs", "0", "40 epochs"),
-    ("simulated", "0", "simulated only, 15 epochs")])
-def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys, folder, rd, label):
-    models = os.path.join(ROOT, "models", folder)
-    capsys.readouterr()
-    script.main(["30", "30", "30", rd, "0.001", "1", "--data", real_babi, "--models", models, "--evaluate"])
-    run_files.assert_error_of_readme(capsys.readouterr().out, label)
