@@ -31,9 +31,9 @@ def add_data_options(parser):
     add("--focus", type=command_line.fraction, metavar="X", default=0.0,
         help="share of the training questions drawn from the tasks in proportion to their validation errors (default "
         "%(default)g)")
-    add("--first-tasks", type=command_line.task_list, metavar="LIST",
+    add("--first-tasks", type=command_line.task_list, metavar="LIST", default=[],
         help="tasks whose questions alone are trained on in the first epochs, such as 1,15,16; needs --first-epochs")
-    add("--first-epochs", type=command_line.positive_int, metavar="N", help="the number of those epochs")
+    add("--first-epochs", type=command_line.positive_int, metavar="N", default=0, help="the number of those epochs")
     add("--reconstruction", type=command_line.natural_float, metavar="X", default=0.0,
         help="weight of an auxiliary loss: the words of fact and question, told from their encodings (default %(default)g)")
     add("--ensemble", type=command_line.seed_list, metavar="SEEDS",
@@ -214,7 +214,7 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
 # From data to table
 
 # Options that are not in the paper, with the values that runs before them had.
-EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0, "first_tasks": None, "first_epochs": None}
+EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0, "first_tasks": [], "first_epochs": 0}
 
 
 class Refinement(NamedTuple):
@@ -242,7 +242,7 @@ def run(args, name_of, architecture, build_model, pairs=False, refinement=None, 
         DataError: options, files or data that do not fit.
     """
     keras.utils.set_random_seed(args.seed)
-    if bool(args.first_tasks) != bool(args.first_epochs) or set(args.first_tasks or ()) - set(args.tasks):
+    if bool(args.first_tasks) != bool(args.first_epochs) or set(args.first_tasks) - set(args.tasks):
         raise data_utils.DataError("--first-tasks and --first-epochs need each other, and the first tasks to be among --tasks")
     if args.ensemble and getattr(args, "show", None):
         raise data_utils.DataError("--show looks at one run; leave --ensemble out")
@@ -341,7 +341,7 @@ def _train(args, model, babi, files, record, pairs, refinement):
     batches = StoryBatches(babi, training_stories, args.batch_size,
                            [args.seed, 1, refinement.number if refinement else 0], args.steps_per_epoch, pairs,
                            data_utils.Renaming(babi) if args.rename else None, args.focus, errors,
-                           args.first_tasks or (), args.first_epochs or 0)
+                           args.first_tasks, args.first_epochs)
     print(f"{len(training_stories):,} training and {len(validation_stories):,} validation questions, "
           f"{batches.steps:,} batches an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)

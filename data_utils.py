@@ -32,7 +32,7 @@ TASKS = (
 )
 
 # (Names that may change places throughout a story, tasks where they may.) Not the places and objects of task 20, to which
-# its motives lead; and the pronouns of task 11 tell women from men. Pink is the only color of rectangles in task 17.
+# its motives lead; and the pronouns of task 11 tell women from men. In task 17 pink stays with its rectangle.
 RENAMED = (
     ("daniel john mary sandra bill fred jeff julie", {1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14}),
     ("daniel john", {11}),
