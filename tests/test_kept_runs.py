@@ -10,17 +10,15 @@ import WMemNN_bAbI
 from conftest import ROOT
 
 
-@pytest.mark.parametrize("folder, rd, label", [
-    ("", "1", "seed 1, refined"), ("", "0", "seed 1, 55 epochs"), ("40-epochs", "0", "40 epochs"),
-    ("simulated", "0", "simulated only, 15 epochs")])
-def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys, folder, rd, label):
+@pytest.mark.parametrize("script, arguments, folder, label", [
+    (WMemNN_bAbI, "30 30 30 1 0.001 1", "", "seed 1, refined"),
+    (WMemNN_bAbI, "30 30 30 0 0.001 1", "", "seed 1, 55 epochs"),
+    (WMemNN_bAbI, "30 30 30 0 0.001 1", "40-epochs", "40 epochs"),
+    (WMemNN_bAbI, "30 30 30 0 0.001 1", "wide-embeddings", "embeddings from -1 to 1, 66 epochs"),
+    (WMemNN_bAbI, "30 30 30 0 0.001 1", "simulated", "simulated only, 15 epochs"),
+    (RN_bAbI, "--seed 1", "13-epochs", "Relation Network, 13 epochs")])
+def test_the_weights_in_the_repository_give_the_errors_of_the_readme(real_babi, capsys, script, arguments, folder, label):
     models = os.path.join(ROOT, "models", folder)
     capsys.readouterr()
-    WMemNN_bAbI.main(["30", "30", "30", rd, "0.001", "1", "--data", real_babi, "--models", models, "--evaluate"])
+    script.main([*arguments.split(), "--data", real_babi, "--models", models, "--evaluate"])
     run_files.assert_error_of_readme(capsys.readouterr().out, label)
-
-
-def test_the_weights_of_the_relation_network_give_the_errors_of_the_readme(real_babi, capsys):
-    models = os.path.join(ROOT, "models", "13-epochs")
-    RN_bAbI.main(["--seed", "1", "--data", real_babi, "--models", models, "--evaluate"])
-    run_files.assert_error_of_readme(capsys.readouterr().out, "Relation Network, 13 epochs")
