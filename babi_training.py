@@ -247,7 +247,7 @@ def run(args, name_of, architecture, build_model, pairs=False, refinement=None, 
     if args.ensemble and getattr(args, "show", None):
         raise data_utils.DataError("--show looks at one run; leave --ensemble out")
     if args.evaluate:
-        _evaluate(args, [name_of(seed) for seed in args.ensemble or [args.seed]], architecture, build_model, pairs, attend)
+        _evaluate(args, name_of, architecture, build_model, pairs, attend)
     elif args.ensemble or getattr(args, "show", None):
         raise data_utils.DataError("--ensemble and --show look at saved runs; add --evaluate")
     else:
@@ -271,7 +271,8 @@ def _load(args, saved, extra=None):
     return babi
 
 
-def _evaluate(args, names, architecture, build_model, pairs, attend):
+def _evaluate(args, name_of, architecture, build_model, pairs, attend):
+    names = [name_of(seed) for seed in args.ensemble or [args.seed]]
     records = [_read_record(args, name, architecture) for name in names]
     for name, record in zip(names, records):
         if any(record[key] != records[0][key] for key in ("words", "answers")):
@@ -289,7 +290,15 @@ def _evaluate(args, names, architecture, build_model, pairs, attend):
     attention = attention_on_facts(model, babi, babi.test, attend) if attend and not args.ensemble else None
     if getattr(args, "show", None):
         show_question(babi, args.show, distributions, attention, _path(args, names[0], f"question-{args.show}.png"))
-    print("\n".join([*dict.fromkeys(simulated), table(test_result(babi.test, distributions, attention), babi.files)]))
+    simulated, test = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, attention)
+    print("\n".join([*simulated, table(test, babi.files)]))
+    if args.ensemble:
+        members = {name: {key: record.get(key) for key in ("best_val_accuracy", "weights_sha256")}
+                   for name, record in zip(names, records)}
+        path = _path(args, name_of("+".join(map(str, args.ensemble))), "json")
+        training.write_record(path, {"ensemble": members, "data": data_record(babi.files),
+                                     "trained_on_simulated": simulated, "test": test})
+        print(f"saved: {path}")
 
 
 def _train_and_test(args, name, architecture, build_model, pairs, refinement, attend):

@@ -267,11 +267,10 @@ class Run:
     def save_record(self, record):
         """Write the record, a dict of JSON values, with what the log says of the run."""
         best = self.best()
-        record = {**record, "epochs_done": len(self.rows), "best_epoch": best["epoch"],
-                  "best_val_accuracy": best["val_accuracy"],
-                  "seconds": round(sum(row["seconds"] for row in self.rows), 1),
-                  "weights_sha256": file_digest(self.path("weights.h5")), "parts": self.parts()}
-        write_whole(self.path("json"), (json.dumps(record, indent=1) + "\n").encode())
+        write_record(self.path("json"), {
+            **record, "epochs_done": len(self.rows), "best_epoch": best["epoch"], "best_val_accuracy": best["val_accuracy"],
+            "seconds": round(sum(row["seconds"] for row in self.rows), 1),
+            "weights_sha256": file_digest(self.path("weights.h5")), "parts": self.parts()})
 
 
 class Epochs(keras.callbacks.Callback):
@@ -440,6 +439,11 @@ def _git_commit():
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except OSError:
         return None
+
+
+def write_record(path, record):
+    """Write a dict of JSON values to a file, whole or not at all."""
+    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
 def read_record(path):

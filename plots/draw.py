@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Draw the training curves and the results of runs, and print their table, from the files in models/.
 
-    python plots/draw.py "seed 1=models/WMemNN_bAbI_30_30_30_0_1" "RN=models/RN_bAbI_1"
+    python plots/draw.py "seed 1=models/WMemNN_bAbI_30_30_30_0_1,models/WMemNN_bAbI_30_30_30_1_1" "RN=models/RN_bAbI_1"
     python plots/draw.py "separate=models/WMemNN_NLVR_100_24_128_50_1234"
 
-Each argument is a label and the path of a run's files without their endings, all on bAbI or all on NLVR. Writes OUT/curves.png and
-OUT/tasks.png, or OUT/nlvr.png; prints the README's table: errors per task in per cent, their mean, the failed tasks, or the
-figures of each split. With `--seeds N` the first N runs are one recipe with several seeds, and a column of their mean and
-standard deviation (with N - 1 in its denominator) follows them.
+Each argument is a label and the path of a run's files without their endings, all on bAbI or all on NLVR; or the paths of a run
+and its refinements, whose curve is one and whose results are those of the last; or that of an ensemble, which has no curve.
+Writes OUT/curves.png and OUT/tasks.png, or OUT/nlvr.png; prints the README's table: errors per task in per cent, their mean,
+the failed tasks, or the figures of each split. With `--seeds N` the first N runs are one recipe with several seeds, and a column
+of their mean and standard deviation (with N - 1 in its denominator) follows them.
 """
 import argparse
 import csv
@@ -30,18 +31,20 @@ import nlvr_data  # noqa: E402
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("runs", nargs="+", metavar="LABEL=PATH")
+    parser.add_argument("runs", nargs="+", metavar="LABEL=PATH[,PATH...]")
     parser.add_argument("--out", default=os.path.join(ROOT, "plots"))
     parser.add_argument("--seeds", type=command_line.natural_number, default=0, metavar="N",
                         help="give the mean and deviation of the first N runs, all on bAbI")
     options = parser.parse_args()
     logs, tests = {}, {}
     for run in options.runs:
-        label, _, path = run.partition("=")
-        with open(f"{path}.csv", encoding="utf-8", newline="") as file:
-            logs[label] = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        with open(f"{path}.json", encoding="utf-8") as file:
-            tests[label] = json.load(file)["test"]
+        label, _, paths = run.partition("=")
+        for path in paths.split(","):
+            with open(f"{path}.json", encoding="utf-8") as file:
+                record = json.load(file)
+            if "ensemble" not in record:
+                logs[label] = logs.get(label, []) + read_log(f"{path}.csv")
+        tests[label] = record["test"]
     on_babi = {"mean_error" in test for test in tests.values()}
     if on_babi == {True}:
         print(babi_table(tests, options.seeds))
@@ -52,6 +55,12 @@ def main():
         draw_accuracy(logs, tests, os.path.join(options.out, "nlvr.png"))
     else:
         parser.error("the runs are all on bAbI, or all on NLVR")
+
+
+def read_log(path):
+    """The rows of a run's log, each a dict of float."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def babi_table(tests, seeds=0):
@@ -106,7 +115,7 @@ def draw_curves(logs, path):
     """Draw the validation error of each run over its epochs, on a logarithmic scale."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for label, log in logs.items():
-        axes.semilogy([row["epoch"] for row in log], [100 * (1 - row["val_accuracy"]) for row in log], label=label)
+        axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], label=label)
     axes.set(xlabel="epoch", ylabel="validation error, %")
     for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis_ticks(matplotlib.ticker.FormatStrFormatter("%g"))

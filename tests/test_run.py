@@ -114,7 +114,11 @@ def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path,
     out = capsys.readouterr().out
     np.testing.assert_allclose(distributions["both"], (distributions["1"] + distributions["2"]) / 2, rtol=1e-5)
     np.testing.assert_allclose(distributions["both"].sum(axis=1), 1, rtol=1e-5)
-    assert f"{NAME}: validation accuracy {record(finished)['best_val_accuracy']:.4f}" in out and "mean error" in out
+    assert f"{NAME}: validation accuracy {record(finished)['best_val_accuracy']:.4f}" in out
+    saved = run_files.record(tmp_path, f"{NAME}+2")
+    assert list(saved["ensemble"]) == [NAME, NAME[:-1] + "2"]
+    assert saved["ensemble"][NAME]["weights_sha256"] == record(finished)["weights_sha256"]
+    assert babi_training.table(saved["test"], data_utils.read_tasks(data, [1, 2])) in out
 
 
 def test_show_prints_and_draws_the_attention_on_a_question(finished, data, tmp_path, capsys):
