@@ -154,7 +154,6 @@ class StoryBatches(keras.utils.PyDataset):
         self.batch_size, self.order_seed = batch_size, order_seed
         self.focus, self.errors = focus, errors
         self.first_tasks, self.first_epochs = first_tasks, first_epochs
-        self.sizes = data_utils.slot_sizes(stories, batch_size, pairs) if with_xla(pairs) else None
         self.total = len(stories)
         self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
         self._shuffle(0)
@@ -167,6 +166,7 @@ class StoryBatches(keras.utils.PyDataset):
             errors = {task: errors[task] for task in self.first_tasks if task in errors}
         if sum(errors.values()) > 0:
             self._focus(errors, np.random.default_rng([*self.order_seed, epoch, 0]))
+            self._set_sizes(self.order)
 
     def _shuffle(self, epoch):
         self.epoch = epoch
@@ -174,6 +174,12 @@ class StoryBatches(keras.utils.PyDataset):
         if epoch < self.first_epochs:
             rows = np.flatnonzero(np.isin(self.stories.task, self.first_tasks))
         self.order = _in_rounds(rows, self.total, np.random.default_rng([*self.order_seed, epoch]))
+        self._set_sizes(rows if epoch < self.first_epochs else None)
+
+    def _set_sizes(self, rows):
+        self.sizes = None
+        if with_xla(self.pairs):
+            self.sizes = data_utils.slot_sizes(self.stories, self.batch_size, self.pairs, rows)
 
     def _focus(self, errors, random):
         """Let questions of the tasks with errors take the place of some others."""

@@ -550,24 +550,31 @@ def pairs_of_facts(story):
     return np.stack([first, np.arange(len(first)) - before + start_of_story[story[first]]]).astype(np.int32)
 
 
-def slot_sizes(stories, batch_size, pairs=False):
+def slot_sizes(stories, batch_size, pairs=False, rows=None):
     """Sizes for `pack_stories`: one for nine batches in ten, one for nearly all others, one for any batch there can be.
 
     Args:
         stories: Stories.
         batch_size: int.
         pairs: bool, whether the pairs of facts are read.
+        rows: integers, the rows of `stories` that the batches are drawn from, for a mixture that changes over the epochs:
+            the sizes are then four for each doubling, so that a compiled model sees few. By default all rows, and
+            multiples of 16.
     Returns:
         list of Slots, as seen in random batches.
     """
     random = np.random.default_rng(0)
     seen = []
     for _ in range(200):
-        facts = stories.facts[random.integers(len(stories), size=batch_size)]
+        drawn = random.integers(len(stories) if rows is None else len(rows), size=batch_size)
+        facts = stories.facts[drawn if rows is None else rows[drawn]]
         seen.append((np.count_nonzero(facts), len(np.unique(facts)), pairs * np.sum(np.count_nonzero(facts, axis=1)**2)))
     usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
-    any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
-    rounded = [np.maximum([16, 16, 16 * pairs], -(-np.minimum(size, any_batch) // 16) * 16)
-               for size in (usual, largest, any_batch)]
-    return [Slots(*(int(slots) for slots in size)) for size in rounded]
+    any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
+    any_batch = np.maximum([16, 16, 16 * pairs], -(-any_batch // 16) * 16)
+    sizes = []
+    for size in (usual, largest, any_batch):
+        step = 16 if rows is None else np.maximum(16, 2.0 ** (np.floor(np.log2(np.maximum(size, 1))) - 2))
+        sizes.append(Slots(*np.minimum(-(-size // step) * step, any_batch).astype(int).tolist()))
+    return sizes

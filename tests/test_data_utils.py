@@ -216,6 +216,24 @@ def test_any_batch_fits_a_size(small):
     data_utils.pack_stories(babi, babi.train, longest, sizes)
 
 
+def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
+    babi = data_utils.load_babi(real_babi, [1, 3], mx=30)
+    random, usual = np.random.default_rng(1), {}
+    for task in 1, 3:
+        rows = np.flatnonzero(babi.train.task == task)
+        sizes = data_utils.slot_sizes(babi.train, 32, rows=rows)
+        usual[task] = sizes[0]
+        assert sizes[-1] == data_utils.Slots(960, 960, 0)
+        drawn = [random.choice(rows, 32) for _ in range(100)]
+        facts = [np.count_nonzero(babi.train.facts[batch]) for batch in drawn]
+        sentences = [len(np.unique(babi.train.facts[batch])) for batch in drawn]
+        for slots, used in (sizes[0].facts, facts), (sizes[0].sentences, sentences):
+            assert np.mean(np.array(used) <= slots) > 0.8 and slots < 1.5 * np.mean(used)
+            octave = 2 ** int(np.log2(slots))
+            assert 4 * slots % octave == 0 or slots % 16 == 0 and octave < 64
+    assert usual[3].facts > 4 * usual[1].facts
+
+
 def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
     babi = data_utils.load_babi(small, [1, 2], mx=4)
     batch = data_utils.pack_stories(babi, babi.train, np.array([3, 0, 17]))

@@ -298,6 +298,18 @@ def test_focus_draws_its_share_in_proportion_to_the_errors(data):
     assert sorted(without_errors.order) == list(range(1200))
 
 
+def test_the_slots_of_a_batch_follow_the_focus(real_babi):
+    babi, errors = data_utils.load_babi(real_babi, [1, 3], 30), {1: 0.3, 3: 0.0}
+    batches = babi_training.StoryBatches(babi, babi.train, 32, [1], focus=1.0, errors=lambda: errors)
+    evenly = batches.sizes
+    batches.set_epoch(0)
+    short = batches.sizes
+    errors.update({1: 0.0, 3: 0.3})
+    batches.set_epoch(0)
+    assert short[0].facts < evenly[0].facts < batches.sizes[0].facts
+    assert len({len(batches[i][0].story_of_fact) for i in range(0, len(batches), 9)}) < 3
+
+
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data, tmp_path):
     process = start([*arguments(data, tmp_path, epochs="5000"), "--steps-per-epoch", "8"])
     wait_for_epoch(process, 1)
