@@ -48,7 +48,7 @@ def main():
     on_babi = {"mean_error" in test for test in tests.values()}
     if on_babi == {True}:
         print(babi_table(tests, options.seeds))
-        draw_curves(logs, os.path.join(options.out, "curves.png"))
+        draw_curves(logs, list(tests), os.path.join(options.out, "curves.png"))
         draw_tasks(tests, os.path.join(options.out, "tasks.png"))
     elif on_babi == {False}:
         print(nlvr_table(tests))
@@ -111,14 +111,16 @@ def draw_accuracy(logs, tests, path):
     figure.savefig(path, dpi=120)
 
 
-def draw_curves(logs, path):
-    """Draw the validation error of each run over its epochs, on a logarithmic scale."""
+def draw_curves(logs, labels, path):
+    """Draw the validation error of each run over its epochs, on a logarithmic scale, in the colors of `draw_tasks`."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for label, log in logs.items():
-        axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], label=label)
+        axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], label=label,
+                      color=f"C{labels.index(label)}")
     axes.set(xlabel="epoch", ylabel="validation error, %")
-    for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis_ticks(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(path, dpi=120)
