@@ -231,7 +231,7 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
             assert np.mean(np.array(used) <= slots) > 0.8 and slots < 1.5 * np.mean(used)
             octave = 2 ** int(np.log2(slots))
             assert 4 * slots % octave == 0 or slots % 16 == 0 and octave < 64
-    assert usual[3].facts > 4 * usual[1].facts
+    assert usual[3].facts >= 4 * usual[1].facts  # 26 facts a question on average for 6
 
 
 def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
