@@ -563,18 +563,19 @@ def slot_sizes(stories, batch_size, pairs=False, rows=None):
     Returns:
         list of Slots, as seen in random batches.
     """
+    even, rows = rows is None, np.arange(len(stories)) if rows is None else rows
     random = np.random.default_rng(0)
     seen = []
     for _ in range(200):
-        drawn = random.integers(len(stories) if rows is None else len(rows), size=batch_size)
-        facts = stories.facts[drawn if rows is None else rows[drawn]]
+        facts = stories.facts[rows[random.integers(len(rows), size=batch_size)]]
         seen.append((np.count_nonzero(facts), len(np.unique(facts)), pairs * np.sum(np.count_nonzero(facts, axis=1)**2)))
     usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
-    # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
+    # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
     any_batch = np.maximum([16, 16, 16 * pairs], -(-any_batch // 16) * 16)
     sizes = []
     for size in (usual, largest, any_batch):
-        step = 16 if rows is None else np.maximum(16, 2.0 ** (np.floor(np.log2(np.maximum(size, 1))) - 2))
+        size = np.maximum([16, 16, 16 * pairs], size)
+        step = 16 if even else np.maximum(16, 2.0 ** (np.floor(np.log2(np.maximum(16, size))) - 2))
         sizes.append(Slots(*np.minimum(-(-size // step) * step, any_batch).astype(int).tolist()))
     return sizes
