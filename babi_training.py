@@ -154,6 +154,8 @@ class StoryBatches(keras.utils.PyDataset):
         self.batch_size, self.order_seed = batch_size, order_seed
         self.focus, self.errors = focus, errors
         self.first_tasks, self.first_epochs = first_tasks, first_epochs
+        self.even_sizes = data_utils.slot_sizes(stories, batch_size, pairs) if with_xla(pairs) else None
+        self.sizes = self.even_sizes
         self.total = len(stories)
         self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
         self._shuffle(0)
@@ -164,9 +166,12 @@ class StoryBatches(keras.utils.PyDataset):
         errors = self.errors() if self.focus else {}
         if epoch < self.first_epochs:
             errors = {task: errors[task] for task in self.first_tasks if task in errors}
-        if sum(errors.values()) > 0:
+        focused = sum(errors.values()) > 0
+        if focused:
             self._focus(errors, np.random.default_rng([*self.order_seed, epoch, 0]))
-            self._set_sizes(self.order)
+        self.sizes = self.even_sizes
+        if self.sizes and (focused or epoch < self.first_epochs):
+            self.sizes = data_utils.slot_sizes(self.stories, self.batch_size, self.pairs, self.order)
 
     def _shuffle(self, epoch):
         self.epoch = epoch
@@ -174,12 +179,6 @@ class StoryBatches(keras.utils.PyDataset):
         if epoch < self.first_epochs:
             rows = np.flatnonzero(np.isin(self.stories.task, self.first_tasks))
         self.order = _in_rounds(rows, self.total, np.random.default_rng([*self.order_seed, epoch]))
-        self._set_sizes(rows if epoch < self.first_epochs else None)
-
-    def _set_sizes(self, rows):
-        self.sizes = None
-        if with_xla(self.pairs):
-            self.sizes = data_utils.slot_sizes(self.stories, self.batch_size, self.pairs, rows)
 
     def _focus(self, errors, random):
         """Let questions of the tasks with errors take the place of some others."""
@@ -302,8 +301,8 @@ def _evaluate(args, name_of, architecture, build_model, pairs, attend):
         members = {name: {key: record.get(key) for key in ("best_val_accuracy", "weights_sha256")}
                    for name, record in zip(names, records)}
         path = _path(args, name_of("+".join(map(str, args.ensemble))), "json")
-        training.write_record(path, {"ensemble": members, "data": data_record(babi.files),
-                                     "trained_on_simulated": simulated, "test": test})
+        training.write_record(path, training.environment() | {
+            "ensemble": members, "data": data_record(babi.files), "trained_on_simulated": simulated, "test": test})
         print(f"saved: {path}")
 
 
