@@ -39,16 +39,17 @@ def main():
     logs, tests = {}, {}
     for run in options.runs:
         label, _, paths = run.partition("=")
+        logs[label] = []
         for path in paths.split(","):
             with open(f"{path}.json", encoding="utf-8") as file:
                 record = json.load(file)
             if "ensemble" not in record:
-                logs[label] = logs.get(label, []) + read_log(f"{path}.csv")
+                logs[label] += read_log(f"{path}.csv")
         tests[label] = record["test"]
     on_babi = {"mean_error" in test for test in tests.values()}
     if on_babi == {True}:
         print(babi_table(tests, options.seeds))
-        draw_curves(logs, list(tests), os.path.join(options.out, "curves.png"))
+        draw_curves(logs, os.path.join(options.out, "curves.png"))
         draw_tasks(tests, os.path.join(options.out, "tasks.png"))
     elif on_babi == {False}:
         print(nlvr_table(tests))
@@ -111,12 +112,12 @@ def draw_accuracy(logs, tests, path):
     figure.savefig(path, dpi=120)
 
 
-def draw_curves(logs, labels, path):
+def draw_curves(logs, path):
     """Draw the validation error of each run over its epochs, on a logarithmic scale, in the colors of `draw_tasks`."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for label, log in logs.items():
-        axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], label=label,
-                      color=f"C{labels.index(label)}")
+    for number, (label, log) in enumerate(logs.items()):
+        if log:
+            axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], color=f"C{number}", label=label)
     axes.set(xlabel="epoch", ylabel="validation error, %")
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
