@@ -311,7 +311,9 @@ def test_the_slots_of_a_batch_follow_the_focus(real_babi):
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     process = start([*arguments(data, tmp_path, epochs="5000"), "--steps-per-epoch", "8"])
+    signal.signal(signal.SIGINT, before)
     wait_for_epoch(process, 1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
