@@ -572,10 +572,11 @@ def slot_sizes(stories, batch_size, pairs=False, rows=None):
     usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
-    any_batch = np.maximum([16, 16, 16 * pairs], -(-any_batch // 16) * 16)
+    least = [16, 16, 16 * pairs]
+    any_batch = np.maximum(least, -(-any_batch // 16) * 16)
     sizes = []
     for size in (usual, largest, any_batch):
-        size = np.maximum([16, 16, 16 * pairs], size)
+        size = np.maximum(least, size)
         step = 16 if even else np.maximum(16, 2.0 ** (np.floor(np.log2(np.maximum(16, size))) - 2))
         sizes.append(Slots(*np.minimum(-(-size // step) * step, any_batch).astype(int).tolist()))
     return sizes
