@@ -41,6 +41,9 @@ def parse_arguments(argv=None):
         help="word embeddings start uniform between -X and X (default %(default)g)")
     add("--l2", type=command_line.natural_float, metavar="X", default=1e-3,
         help="weight of the L2 penalty on the kernels of attention, reasoning and answer (default %(default)g)")
+    add("--overlap", type=command_line.natural_float, metavar="X", default=0.0,
+        help="weight of an auxiliary loss: the first hop looks at the facts that share words with the question (default "
+        "%(default)g)")
     add("--show", type=command_line.positive_int, metavar="N",
         help="with --evaluate: print test question N with the attention on its facts, and draw it")
     args = parser.parse_args(argv)

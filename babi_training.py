@@ -110,12 +110,60 @@ class ReconstructionLoss(keras.layers.Layer):
         return logits
 
 
-def with_reconstruction(network, weight, batch_size, vocabulary_size):
-    """A model for training: a network with the layers of `encode`, and a `ReconstructionLoss` behind it."""
+class OverlapLoss(keras.layers.Layer):
+    """Adds to the loss how far the first hop looks away from the facts that share words with the question; passes the logits on.
+
+        loss = - X batch_size (mean over stories of sum over its facts i of p_i log(mean over heads of a_1i))
+
+    a_1 are the weights of the first hop, p those of `layers.word_overlap`.
+
+    Args:
+        weight: float, X.
+        batch_size: int, questions in a training batch.
+        vocabulary_size: int.
+        controller: layers.AttentionalController of the network.
+
+    Call arguments:
+        As of `ReconstructionLoss`.
+
+    Returns:
+        logits.
+    """
+
+    def __init__(self, weight, batch_size, vocabulary_size, controller, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = weight * batch_size
+        self.vocabulary_size = vocabulary_size
+        self.controller = controller
+
+    def call(self, logits, memories, question, words, sentences, sentence_of_fact, story_of_fact):
+        pointed = layers.word_overlap(words, sentences, sentence_of_fact, story_of_fact, self.vocabulary_size)
+        _, weights = self.controller.hop(0, question, memories, story_of_fact)
+        attended = keras.ops.where(pointed > 0, keras.ops.mean(weights, axis=1), 1.0)
+        # Weights below the smallest float would have an infinite loss, and a gradient that is no number.
+        told = keras.ops.sum(pointed * keras.ops.log(keras.ops.maximum(attended, 1e-30)))
+        self.add_loss(-self.scale * told / keras.ops.cast(keras.ops.shape(words)[0], self.compute_dtype))
+        return logits
+
+
+def with_auxiliary_losses(network, batch_size, vocabulary_size, reconstruction=0.0, overlap=0.0):
+    """A model for training: a network with the layers of `encode`, and auxiliary losses of some weights behind it.
+
+    Args:
+        network: functional model; with an `AttentionalController` named attentional_controller if there is `overlap`.
+        batch_size, vocabulary_size: int, as of `ReconstructionLoss`.
+        reconstruction: float, the weight of `ReconstructionLoss`.
+        overlap: float, the weight of `OverlapLoss`.
+    """
     read = {tensor.name: tensor for tensor in network.inputs}
-    encodings = [network.get_layer(name).output for name in ("short_term_storage", "question_encoder")]
-    logits = ReconstructionLoss(weight, batch_size, vocabulary_size, name="reconstruction")(
-        network.output, *encodings, read["question"], read["sentences"], read["sentence_of_fact"], read["story_of_fact"])
+    rest = [*(network.get_layer(name).output for name in ("short_term_storage", "question_encoder")),
+            *(read[name] for name in ("question", "sentences", "sentence_of_fact", "story_of_fact"))]
+    logits = network.output
+    if reconstruction:
+        logits = ReconstructionLoss(reconstruction, batch_size, vocabulary_size, name="reconstruction")(logits, *rest)
+    if overlap:
+        controller = network.get_layer("attentional_controller")
+        logits = OverlapLoss(overlap, batch_size, vocabulary_size, controller, name="overlap")(logits, *rest)
     return keras.Model(network.input, logits, name=network.name)
 
 
@@ -219,7 +267,7 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
 # From data to table
 
 # Options that are not in the paper, with the values that runs before them had.
-EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0, "first_tasks": [], "first_epochs": 0}
+EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0, "overlap": 0.0, "first_tasks": [], "first_epochs": 0}
 
 
 class Refinement(NamedTuple):
@@ -322,7 +370,8 @@ def _train_and_test(args, name, architecture, build_model, pairs, refinement, at
     settings |= {"data": babi.files.fingerprint(), "backend": keras.backend.backend()}
     if refinement:
         settings["refines_sha256"] = training.file_digest(_path(args, refinement.of, "weights.h5"))
-    files = training.Run(args.models, name, settings, added=EXTENSIONS)
+    added = {option: value for option, value in EXTENSIONS.items() if option in settings}
+    files = training.Run(args.models, name, settings, added=added)
     files.check_writable()
     print(f"{name}: {model.count_params():,} parameters")
     if refinement:
@@ -359,9 +408,8 @@ def _train(args, model, babi, files, record, pairs, refinement):
     print(f"{len(training_stories):,} training and {len(validation_stories):,} validation questions, "
           f"{batches.steps:,} batches an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)
-    trained = model
-    if args.reconstruction:
-        trained = with_reconstruction(model, args.reconstruction, args.batch_size, len(babi.words) + 1)
+    auxiliary = {name: getattr(args, name) for name in ("reconstruction", "overlap") if getattr(args, name, 0.0)}
+    trained = with_auxiliary_losses(model, args.batch_size, len(babi.words) + 1, **auxiliary) if auxiliary else model
     trained.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
                     training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
                     steps_per_execution=min(25, batches.steps))

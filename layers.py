@@ -263,6 +263,39 @@ class WordReconstruction(keras.layers.Layer):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
 
 
+def word_overlap(question, sentences, sentence_of_fact, story, vocabulary_size):
+    """Where the words of a question point to among the facts of its story.
+
+        c_i = sum over the words w of the question that fact i has too of log(n / n_w),   p_i = c_i / sum over i of c_i
+
+    n facts are in the story, n_w of them have the word: one that they all have points to none. Time words do not count.
+    Not in the paper: with `AttentionalController.hop` it makes an auxiliary loss for the training of the first hop.
+
+    Args:
+        question: integers (batch, length), word numbers as those of the facts, 0 is padding.
+        sentences, sentence_of_fact: as in ShortTermStorage.
+        story: integers (facts,), the row of `question` that each fact belongs to; the slots with any other number get 0.
+        vocabulary_size: int, number 0 included.
+
+    Returns:
+        p (facts,), which sums to one over a story, or is 0 in all of it where no word points anywhere.
+    """
+    def words_of(rows):
+        return ops.max(ops.one_hot(rows, vocabulary_size) * ops.expand_dims(ops.cast(rows != 0, "float32"), 2), axis=1)
+
+    batch = ops.shape(question)[0]
+    real = (story >= 0) & (story < batch)
+    story = ops.where(real, story, batch)
+    fact = ops.take(words_of(sentences), sentence_of_fact, axis=0)
+    facts = ops.segment_sum(ops.ones_like(fact[:, :1]), story, batch + 1)
+    with_word = ops.segment_sum(fact, story, batch + 1)
+    asked = ops.pad(words_of(question), ((0, 1), (0, 0)))
+    telling = asked * ops.log(ops.maximum(facts, 1.0) / ops.maximum(with_word, 1.0))
+    shared = ops.sum(fact * ops.take(telling, story, axis=0), axis=1) * ops.cast(real, "float32")
+    total = ops.take(ops.segment_sum(shared, story, batch + 1), story)
+    return shared / ops.where(total > 0, total, 1.0)
+
+
 @keras.saving.register_keras_serializable("wmemnn")
 class MultiHeadMemoryAttention(keras.layers.Layer):
     """One hop over the memories, with several heads.
@@ -427,12 +460,22 @@ class AttentionalController(keras.layers.Layer):
             buffer (batch, hops, units), weights (facts of all stories, hops, heads).
         """
         output, buffer, weights = question, [], []
-        for attention in self.attention:
-            query = self.transition[1](self.transition[0](output))
-            output, of_hop = attention.attend(memories, query, story, memories_mask)
+        for number in range(self.hops):
+            output, of_hop = self.hop(number, output, memories, story, memories_mask)
             buffer.append(output)
             weights.append(of_hop)
         return ops.stack(buffer, axis=1), ops.stack(weights, axis=1)
+
+    def hop(self, number, source, memories, story=None, memories_mask=None):
+        """One hop: its output o (batch, units) and its weights (facts of all stories, heads).
+
+        Args:
+            number: int, counts the hops from 0.
+            source: (batch, units), what its query is made from: u for the first hop, else the output of the hop before.
+            memories, story, memories_mask: as the call arguments.
+        """
+        query = self.transition[1](self.transition[0](source))
+        return self.attention[number].attend(memories, query, story, memories_mask)
 
     def compute_mask(self, memories, previous_mask=None):
         return None

@@ -31,6 +31,15 @@ def word_reconstruction(encoding, words, kernel):
     return -sum(log_share[word] for log_share, word in zip(log_shares, words) if word != 0)
 
 
+def word_overlap(question, facts):
+    """Share of each fact of one story in the words of the question that not all facts have; lists of word numbers."""
+    facts = [set(fact) - {0} for fact in facts]
+    telling = {word: np.log(len(facts) / count) for word in set(question) - {0}
+               if (count := sum(word in fact for fact in facts))}
+    shared = np.array([sum(weight for word, weight in telling.items() if word in fact) for fact in facts])
+    return shared / shared.sum() if shared.any() else shared
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 

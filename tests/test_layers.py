@@ -126,6 +126,18 @@ def test_word_reconstruction_is_its_equation(random):
     assert float(layer(encodings[:1], np.zeros_like(sentences[:1]))[0]) == 0
 
 
+def test_word_overlap_points_to_the_facts_that_share_telling_words_with_the_question(random):
+    sentences = np.array([[1, 2, 3, 0], [4, 2, 2, 5], [5, 2, 6, 7], [8, 2, 0, 0]], "int32")
+    question = np.array([[2, 1, 5, 5, 0], [3, 2, 0, 0, 0], [6, 0, 0, 0, 0], [8, 4, 2, 0, 0]], "int32")
+    stories = [[0, 1, 2, 1], [0, 0], [3, 1], [3, 1]]  # of the second, all facts have all words asked; of the third, none
+    story = np.array([*np.repeat(range(4), [4, 2, 2, 2]), -1, 4], "int32")
+    of_fact = np.array([*sum(stories, []), 0, 0], "int32")
+    expected = [equations.word_overlap(asked, sentences[facts]) for asked, facts in zip(question, stories)]
+    assert [p.sum() for p in expected] == pytest.approx([1, 0, 0, 1])
+    np.testing.assert_allclose(layers.word_overlap(question, sentences, of_fact, story, 9),
+                               [*np.concatenate(expected), 0, 0], **TOLERANCE)
+
+
 # Attention
 
 

@@ -231,30 +231,36 @@ def test_renamed_and_focused_epochs_do_not_depend_on_where_the_run_was_stopped(f
     assert log(tmp_path / "whole")[0]["loss"] != log(finished)[0]["loss"]
 
 
-def test_reconstruction_changes_the_training_and_not_what_is_saved(finished, data, tmp_path):
-    script.main(arguments(data, tmp_path / "stopped", "--reconstruction", "0.3", epochs="1"))
-    script.main(arguments(data, tmp_path / "stopped", "--reconstruction", "0.3"))
-    script.main(arguments(data, tmp_path / "whole", "--reconstruction", "0.3"))
+@pytest.mark.parametrize("option", ["reconstruction", "overlap"])
+def test_an_auxiliary_loss_changes_the_training_and_not_what_is_saved(finished, data, tmp_path, option):
+    script.main(arguments(data, tmp_path / "stopped", f"--{option}", "0.3", epochs="1"))
+    script.main(arguments(data, tmp_path / "stopped", f"--{option}", "0.3"))
+    script.main(arguments(data, tmp_path / "whole", f"--{option}", "0.3"))
     assert_same_weights(tmp_path / "stopped", tmp_path / "whole")  # its own weights are part of the state
-    reconstructed, plain = weights(tmp_path / "whole"), weights(finished)
-    assert {key: value.shape for key, value in reconstructed.items()} == {key: value.shape for key, value in plain.items()}
+    changed, plain = weights(tmp_path / "whole"), weights(finished)
+    assert {key: value.shape for key, value in changed.items()} == {key: value.shape for key, value in plain.items()}
     assert record(tmp_path / "whole")["parameters"] == record(finished)["parameters"]
-    assert float(log(tmp_path / "whole")[2]["loss"]) > float(log(finished)[2]["loss"]) + 32 * 0.3
+    assert float(log(tmp_path / "whole")[0]["loss"]) > float(log(finished)[0]["loss"]) + 32 * 0.3
     script.main(arguments(data, tmp_path / "whole", "--evaluate"))
-    with pytest.raises(training.DataError, match="that run had reconstruction 0.3, not 0.2"):
-        script.main(arguments(data, tmp_path / "whole", "--reconstruction", "0.2"))
+    with pytest.raises(training.DataError, match=f"that run had {option} 0.3, not 0.2"):
+        script.main(arguments(data, tmp_path / "whole", f"--{option}", "0.2"))
 
 
-def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_facts(data):
-    """Whatever the number of facts of a story, and of unused slots."""
+@pytest.fixture
+def packed(data):
+    """A network with its data and arguments, and questions with and without unused slots."""
     babi = data_utils.load_babi(data, [1, 2], 10)
-    args = script.parse_arguments(arguments(data, "models"))
-    network = script.build_model(args, babi)
-    trained = babi_training.with_reconstruction(network, 0.3, 32, len(babi.words) + 1)
+    network = script.build_model(script.parse_arguments(arguments(data, "models")), babi)
     rows = np.arange(0, 100, 7)
     used = data_utils.pack_stories(babi, babi.train, rows)
     slots = data_utils.Slots(len(used.story_of_fact) + 9, len(used.sentences) + 5, 0)
-    batch = data_utils.pack_stories(babi, babi.train, rows, [slots])
+    return network, len(babi.words) + 1, used, data_utils.pack_stories(babi, babi.train, rows, [slots])
+
+
+def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_facts(packed):
+    """Whatever the number of facts of a story, and of unused slots."""
+    network, words, used, batch = packed
+    trained = babi_training.with_auxiliary_losses(network, 32, words, reconstruction=0.3)
     np.testing.assert_array_equal(trained(batch), network(batch))
     (loss,) = trained.get_layer("reconstruction").losses
     of_facts, of_questions = (np.array(layer.kernel) for layer in (trained.get_layer("reconstruction").facts,
@@ -262,9 +268,26 @@ def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_fa
     memories = np.array(network.get_layer("short_term_storage")(*used[1:4]))
     u = np.array(network.get_layer("question_encoder")(used.question))
     facts = [np.mean([equations.word_reconstruction(memories[i], used.sentences[used.sentence_of_fact[i]], of_facts)
-                      for i in np.flatnonzero(used.story_of_fact == story)]) for story in range(len(rows))]
+                      for i in np.flatnonzero(used.story_of_fact == story)]) for story in range(len(used.question))]
     questions = [equations.word_reconstruction(h, words, of_questions) for h, words in zip(u, used.question)]
     assert float(loss) == pytest.approx(0.3 * 32 * (np.mean(facts) + np.mean(questions)), rel=1e-5)
+
+
+def test_the_loss_of_overlap_is_the_cross_entropy_of_the_first_hop(packed):
+    network, words, used, batch = packed
+    trained = babi_training.with_auxiliary_losses(network, 32, words, overlap=0.3)
+    np.testing.assert_array_equal(trained(batch), network(batch))
+    assert len(trained.losses) == len(network.losses) + 1  # the penalties of the controller count once
+    loss = sum(map(float, trained.losses)) - sum(map(float, network.losses))
+    first_hop = np.array(script.attend(network, used))[:, 0].mean(axis=1)
+    of_stories = []
+    for story, question in enumerate(used.question):
+        facts = np.flatnonzero(used.story_of_fact == story)
+        pointed = equations.word_overlap(question, used.sentences[used.sentence_of_fact[facts]])
+        of_stories.append(-pointed @ np.log(first_hop[facts]))
+    assert np.mean(of_stories) > 0
+    assert loss == pytest.approx(0.3 * 32 * np.mean(of_stories), rel=1e-4)
+    assert len(trained.trainable_variables) == len(network.trainable_variables)
 
 
 def test_a_state_from_before_an_option_goes_on_where_it_is_off(data, tmp_path):
