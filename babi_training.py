@@ -120,7 +120,6 @@ class OverlapLoss(keras.layers.Layer):
     Args:
         weight: float, X.
         batch_size: int, questions in a training batch.
-        vocabulary_size: int.
         controller: layers.AttentionalController of the network.
 
     Call arguments:
@@ -130,14 +129,13 @@ class OverlapLoss(keras.layers.Layer):
         logits.
     """
 
-    def __init__(self, weight, batch_size, vocabulary_size, controller, **kwargs):
+    def __init__(self, weight, batch_size, controller, **kwargs):
         super().__init__(**kwargs)
         self.scale = weight * batch_size
-        self.vocabulary_size = vocabulary_size
         self.controller = controller
 
     def call(self, logits, memories, question, words, sentences, sentence_of_fact, story_of_fact):
-        pointed = layers.word_overlap(words, sentences, sentence_of_fact, story_of_fact, self.vocabulary_size)
+        pointed = layers.word_overlap(words, sentences, sentence_of_fact, story_of_fact)
         _, weights = self.controller.hop(0, question, memories, story_of_fact)
         attended = keras.ops.where(pointed > 0, keras.ops.mean(weights, axis=1), 1.0)
         # Weights below the smallest float would have an infinite loss, and a gradient that is no number.
@@ -163,7 +161,7 @@ def with_auxiliary_losses(network, batch_size, vocabulary_size, reconstruction=0
         logits = ReconstructionLoss(reconstruction, batch_size, vocabulary_size, name="reconstruction")(logits, *rest)
     if overlap:
         controller = network.get_layer("attentional_controller")
-        logits = OverlapLoss(overlap, batch_size, vocabulary_size, controller, name="overlap")(logits, *rest)
+        logits = OverlapLoss(overlap, batch_size, controller, name="overlap")(logits, *rest)
     return keras.Model(network.input, logits, name=network.name)
 
 

@@ -263,7 +263,7 @@ class WordReconstruction(keras.layers.Layer):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
 
 
-def word_overlap(question, sentences, sentence_of_fact, story, vocabulary_size):
+def word_overlap(question, sentences, sentence_of_fact, story):
     """Where the words of a question point to among the facts of its story.
 
         c_i = sum over the words w of the question that fact i has too of log(n / n_w),   p_i = c_i / sum over i of c_i
@@ -275,25 +275,20 @@ def word_overlap(question, sentences, sentence_of_fact, story, vocabulary_size):
         question: integers (batch, length), word numbers as those of the facts, 0 is padding.
         sentences, sentence_of_fact: as in ShortTermStorage.
         story: integers (facts,), the row of `question` that each fact belongs to; the slots with any other number get 0.
-        vocabulary_size: int, number 0 included.
 
     Returns:
         p (facts,), which sums to one over a story, or is 0 in all of it where no word points anywhere.
     """
-    def words_of(rows):
-        return ops.max(ops.one_hot(rows, vocabulary_size) * ops.expand_dims(ops.cast(rows != 0, "float32"), 2), axis=1)
-
     batch = ops.shape(question)[0]
-    real = (story >= 0) & (story < batch)
-    story = ops.where(real, story, batch)
-    fact = ops.take(words_of(sentences), sentence_of_fact, axis=0)
-    facts = ops.segment_sum(ops.ones_like(fact[:, :1]), story, batch + 1)
-    with_word = ops.segment_sum(fact, story, batch + 1)
-    asked = ops.pad(words_of(question), ((0, 1), (0, 0)))
-    telling = asked * ops.log(ops.maximum(facts, 1.0) / ops.maximum(with_word, 1.0))
-    shared = ops.sum(fact * ops.take(telling, story, axis=0), axis=1) * ops.cast(real, "float32")
-    total = ops.take(ops.segment_sum(shared, story, batch + 1), story)
-    return shared / ops.where(total > 0, total, 1.0)
+    story = ops.where((story >= 0) & (story < batch), story, batch)  # a row without words takes the slots that belong to none
+    asked = ops.expand_dims(ops.take(ops.pad(question, ((0, 1), (0, 0))), story, axis=0), 1)
+    words = ops.expand_dims(ops.take(sentences, sentence_of_fact, axis=0), 2)
+    shared = ops.cast(ops.any((words == asked) & (asked != 0), axis=1), "float32")  # (facts, words of the question)
+    facts = ops.segment_sum(ops.ones_like(shared), story, batch + 1)
+    with_word = ops.maximum(ops.segment_sum(shared, story, batch + 1), 1.0)
+    pointed = ops.sum(shared * ops.take(ops.log(ops.maximum(facts, 1.0) / with_word), story, axis=0), axis=1)
+    total = ops.take(ops.segment_sum(pointed, story, batch + 1), story)
+    return pointed / ops.where(total > 0, total, 1.0)
 
 
 @keras.saving.register_keras_serializable("wmemnn")

@@ -33,10 +33,9 @@ def word_reconstruction(encoding, words, kernel):
 
 def word_overlap(question, facts):
     """Share of each fact of one story in the words of the question that not all facts have; lists of word numbers."""
-    facts = [set(fact) - {0} for fact in facts]
-    telling = {word: np.log(len(facts) / count) for word in set(question) - {0}
-               if (count := sum(word in fact for fact in facts))}
-    shared = np.array([sum(weight for word, weight in telling.items() if word in fact) for fact in facts])
+    telling = [(word, np.log(len(facts) / count)) for word in question
+               if word and (count := sum(word in fact for fact in facts))]
+    shared = np.array([sum(weight for word, weight in telling if word in fact) for fact in facts])
     return shared / shared.sum() if shared.any() else shared
 
 

@@ -134,7 +134,7 @@ def test_word_overlap_points_to_the_facts_that_share_telling_words_with_the_ques
     of_fact = np.array([*sum(stories, []), 0, 0], "int32")
     expected = [equations.word_overlap(asked, sentences[facts]) for asked, facts in zip(question, stories)]
     assert [p.sum() for p in expected] == pytest.approx([1, 0, 0, 1])
-    np.testing.assert_allclose(layers.word_overlap(question, sentences, of_fact, story, 9),
+    np.testing.assert_allclose(layers.word_overlap(question, sentences, of_fact, story),
                                [*np.concatenate(expected), 0, 0], **TOLERANCE)
 
 
