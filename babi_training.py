@@ -138,7 +138,7 @@ class OverlapLoss(keras.layers.Layer):
         pointed = layers.word_overlap(words, sentences, sentence_of_fact, story_of_fact)
         _, weights = self.controller.hop(0, question, memories, story_of_fact)
         attended = keras.ops.where(pointed > 0, keras.ops.mean(weights, axis=1), 1.0)
-        # Weights below the smallest float would have an infinite loss, and a gradient that is no number.
+        # A weight that underflows to 0 would have an infinite loss, and a gradient that is no number.
         told = keras.ops.sum(pointed * keras.ops.log(keras.ops.maximum(attended, 1e-30)))
         self.add_loss(-self.scale * told / keras.ops.cast(keras.ops.shape(words)[0], self.compute_dtype))
         return logits
@@ -368,8 +368,7 @@ def _train_and_test(args, name, architecture, build_model, pairs, refinement, at
     settings |= {"data": babi.files.fingerprint(), "backend": keras.backend.backend()}
     if refinement:
         settings["refines_sha256"] = training.file_digest(_path(args, refinement.of, "weights.h5"))
-    added = {option: value for option, value in EXTENSIONS.items() if option in settings}
-    files = training.Run(args.models, name, settings, added=added)
+    files = training.Run(args.models, name, settings, added=EXTENSIONS)
     files.check_writable()
     print(f"{name}: {model.count_params():,} parameters")
     if refinement:

@@ -160,7 +160,8 @@ class Run:
         name: str.
         settings: dict of JSON values that the course of the training depends on; a state with others is refused.
         unit: str, what the last column of the log counts per second.
-        added: dict, settings that states from before them lack, with the values they stand for.
+        added: dict, settings that states from before them lack, with the values they stand for; a run without them ignores
+            them.
     """
 
     METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -230,7 +231,7 @@ class Run:
             print(f"{self.name}: the files of the earlier run of this name are now in {folder}")
 
     def _check_settings(self, saved, path):
-        saved = self.added | saved
+        saved = {key: value for key, value in self.added.items() if key in self.settings} | saved
         for key in sorted({*saved, *self.settings}):
             before, now = saved.get(key), self.settings.get(key)
             # More epochs of a constant rate only go further on the same course, and so does more patience.
