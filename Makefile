@@ -8,10 +8,13 @@ VENV := .venv
 
 .PHONY: babi test clean
 
-# Real data that is there is used as it is; else it is fetched; else simulated, which the training says at its start, in
-# its record and above its table.
+# Data that is there is used as it is, simulated or not, so that a run goes on; else it is fetched; else simulated, which the
+# training says at its start, in its record and above its table.
 babi: $(VENV)/run
-	@if [ "$(BABI)" = data/babi ] && { [ ! -d $(TASKS) ] || [ -e $(TASKS)/SIMULATED.txt ]; }; then \
+	@if [ "$(BABI)" != data/babi ]; then :; \
+	elif [ -e $(TASKS)/SIMULATED.txt ]; then \
+		echo "make: data/babi holds SIMULATED data; $(VENV)/bin/python data/get_babi.py puts the released in its place"; \
+	elif [ ! -d $(TASKS) ]; then \
 		$(VENV)/bin/python data/get_babi.py || { \
 			echo "make: training on SIMULATED data, not the released benchmark"; \
 			$(VENV)/bin/python data/simulate_babi.py --out data/babi; }; \

@@ -109,7 +109,7 @@ class ImageBatches(keras.utils.PyDataset):
 
     def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None, shared=False,
                  images=nlvr_data.PERMUTATIONS, augment=False, sentences=1):
-        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as training.StoryBatches
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as babi_training.StoryBatches
         self.nlvr, self.order_seed, self.shared, self.images, self.augment = nlvr, order_seed, shared, images, augment
         self.sentences = sentences
         self.unit = images * sentences if by == "examples" else 1  # images that stay together

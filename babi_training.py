@@ -1,5 +1,6 @@
 """What the training scripts for bAbI share: options, inputs, batches, the course from data to table, the report."""
 import io
+import json
 import os
 import sys
 from typing import NamedTuple
@@ -100,7 +101,7 @@ class ReconstructionLoss(keras.layers.Layer):
 
     def call(self, logits, memories, question, words, sentences, sentence_of_fact, story_of_fact):
         batch = keras.ops.shape(words)[0]
-        story = keras.ops.where(story_of_fact < 0, batch, story_of_fact)  # one more row takes the slots without a fact
+        story = layers.with_unused_row(story_of_fact, batch)
         real = keras.ops.cast(story_of_fact >= 0, self.compute_dtype)
         facts = keras.ops.segment_sum(real, story, batch + 1)
         share = real / keras.ops.take(keras.ops.maximum(facts, 1.0), story)
@@ -347,9 +348,23 @@ def _evaluate(args, name_of, architecture, build_model, pairs, attend):
         members = {name: {key: record.get(key) for key in ("best_val_accuracy", "weights_sha256")}
                    for name, record in zip(names, records)}
         path = _path(args, name_of("+".join(map(str, args.ensemble))), "json")
-        training.write_record(path, training.environment() | {
-            "ensemble": members, "data": data_record(babi.files), "trained_on_simulated": simulated, "test": test})
-        print(f"saved: {path}")
+        if _is_of_other_data(path, babi.files):
+            print(f"not saved: {path} has the errors of this ensemble on other data or tasks; move it to keep these")
+        else:
+            training.write_record(path, training.environment() | {
+                "ensemble": members, "data": data_record(babi.files), "trained_on_simulated": simulated, "test": test})
+            print(f"saved: {path}")
+
+
+def _is_of_other_data(path, files):
+    """Whether there is a record of other data than these files, or something that is no record."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)["data"]["fingerprint"] != files.fingerprint()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _train_and_test(args, name, architecture, build_model, pairs, refinement, attend):
@@ -372,7 +387,7 @@ def _train_and_test(args, name, architecture, build_model, pairs, refinement, at
     files.check_writable()
     print(f"{name}: {model.count_params():,} parameters")
     if refinement:
-        training.load_weights(model, _path(args, refinement.of, "weights.h5"), settings["refines_sha256"])
+        training.load_weights(model, _path(args, refinement.of, "weights.h5"), saved.get("weights_sha256"))
     record = {"arguments": vars(args), "data": data_record(babi.files), "parameters": model.count_params(),
               "words": babi.words, "answers": babi.answers, "trained_on_simulated": simulated,
               "validation_inside_training": bool(refinement), "refines_sha256": settings.get("refines_sha256")}
@@ -499,12 +514,14 @@ def show_question(babi, number, distributions, attention, path):
         attention: (questions, mx, hops, heads).
         path: str, of the picture.
     Raises:
-        DataError: no such question.
+        DataError: no such question, or one without facts.
     """
     stories = babi.test
     if number > len(stories):
         raise data_utils.DataError(f"--show {number}: there are {len(stories)} test questions in the chosen tasks")
     row = number - 1
+    if not stories.facts[row].any():
+        raise data_utils.DataError(f"--show {number}: no fact comes before that question; give another")
 
     def sentence(words):
         return " ".join(babi.words[word - 1] for word in words if word)
@@ -561,8 +578,8 @@ def test_result(stories, outputs, attention=None):
         attention: (questions, mx, hops, heads), or None.
     Returns:
         dict: "questions" and "wrong" (per task), "error" (per task, per cent), "mean_error" (mean over the tasks, per
-        cent), "failed_tasks" (above 5 per cent); with `attention` also "attended", the mean `supporting_share` per task in
-        per cent.
+        cent), "failed_tasks" (above 5 per cent); with `attention` also "attended", the mean `supporting_share` in per cent of
+        each task whose files name supporting facts.
     """
     wrong = np.argmax(outputs, axis=1) != stories.answer
     tasks = [int(task) for task in np.unique(stories.task)]
@@ -575,13 +592,15 @@ def test_result(stories, outputs, attention=None):
               "failed_tasks": [task for task in tasks if errors[task] > data_utils.FAILED]}
     if attention is not None:
         share = supporting_share(stories, attention)
-        result["attended"] = {str(task): round(100.0 * float(np.nanmean(share[stories.task == task])), 2) for task in tasks}
+        known = ~np.isnan(share)
+        result["attended"] = {str(task): round(100.0 * float(np.mean(share[known & (stories.task == task)])), 2)
+                              for task in tasks if np.any(known & (stories.task == task))}
     return result
 
 
 def table(test, files):
     """The per-task error table of a `test_result` on the test questions of some files, as text."""
-    attended = test.get("attended")
+    attended = test.get("attended", {})
     lines = [f"tested on {SIMULATED_WARNING}"] if files.simulated else []
     if attended:
         lines.append("attended: share of the supporting facts among as many of the strongest attended ones")
@@ -589,7 +608,7 @@ def table(test, files):
     for task, error in test["error"].items():
         name = data_utils.TASKS[int(task) - 1].replace("-", " ")
         lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"
-                     + (f"  {attended[task]:>10.1f}" if attended else "")
+                     + (f"  {attended[task]:>10.1f}" if task in attended else " " * 12 * bool(attended))
                      + ("  failed" if int(task) in test["failed_tasks"] else ""))
     lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {data_utils.FAILED:g} %): "
                  f"{len(test['failed_tasks'])} of {len(test['error'])}")

@@ -70,18 +70,22 @@ def unit_list(text):
 
 
 def seed_list(text):
-    """Seeds such as 1,2, for argparse: a list of int."""
-    return [seed_number(seed) for seed in text.split(",")]
+    """Two different seeds or more, such as 1,2, for argparse: a list of int."""
+    seeds = [seed_number(seed) for seed in text.split(",")]
+    if len(set(seeds)) < max(2, len(seeds)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of two different seeds or more")
+    return seeds
 
 
 def task_list(text):
     """Tasks such as 1,2,16-19, for argparse: a sorted list of int."""
     tasks = set()
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()) or not 1 <= int(first) <= int(last or first) <= 20:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal()) or not 1 <= int(first) <= int(last) <= 20:
             raise argparse.ArgumentTypeError(f"{part!r} is not a task from 1 to 20, nor a range of them")
-        tasks.update(range(int(first), int(last or first) + 1))
+        tasks.update(range(int(first), int(last) + 1))
     return sorted(tasks)
 
 

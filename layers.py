@@ -263,7 +263,7 @@ class WordReconstruction(keras.layers.Layer):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
 
 
-def _with_unused_row(story, batch):
+def with_unused_row(story, batch):
     """The story of each slot, where one more row than stories, `batch`, takes the slots that belong to none."""
     return ops.where((story >= 0) & (story < batch), story, batch)
 
@@ -285,7 +285,7 @@ def word_overlap(question, sentences, sentence_of_fact, story):
         p (facts,), which sums to one over a story, or is 0 in all of it where no word points anywhere.
     """
     batch = ops.shape(question)[0]
-    story = _with_unused_row(story, batch)
+    story = with_unused_row(story, batch)
     asked = ops.expand_dims(ops.take(ops.pad(question, ((0, 1), (0, 0))), story, axis=0), 1)
     words = ops.expand_dims(ops.take(sentences, sentence_of_fact, axis=0), 2)
     shared = ops.cast(ops.any((words == asked) & (asked != 0), axis=1), "float32")  # (facts, words of the question)
@@ -362,7 +362,7 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
             memories, story = lay_end_to_end(memories, memories_mask)
         elif story is None:
             raise ValueError(f"{self.name}: memories of shape (facts, units) need story, the row each belongs to")
-        story = _with_unused_row(story, batch)  # the row is cut off at the end
+        story = with_unused_row(story, batch)  # the row is cut off at the end
         query = ops.pad(query, ((0, 1), (0, 0)))
         keys = ops.tanh(ops.reshape(ops.matmul(memories, self.head_kernels), (-1, self.heads, self.units)))
         scores = ops.sum(keys * ops.expand_dims(ops.take(query, story, axis=0), 1), axis=-1) / self.units**0.5

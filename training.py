@@ -165,6 +165,8 @@ class Run:
     """
 
     METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+    # What to say of settings that are digests of files.
+    OF_FILES = {"data": "read other data files, or the same with other content", "refines_sha256": "refined other weights"}
 
     def __init__(self, models, name, settings, unit="stories", added=None):
         self.models, self.name, self.unit, self.added = models, name, unit, added or {}
@@ -237,8 +239,9 @@ class Run:
             # More epochs of a constant rate only go further on the same course, and so does more patience.
             further = key == "patience" or (key == "epochs" and self.settings.get("schedule") == "constant")
             if before != now and not further:
-                raise DataError(f"{path}: that run had {key} {before}, not {now}; give the same, --fresh to discard "
-                                "that run, or --models DIR to train elsewhere")
+                what = self.OF_FILES.get(key, f"had {key} {before}, not {now}")
+                raise DataError(f"{path}: that run {what}; give the same, --fresh to discard that run, or --models DIR to "
+                                "train elsewhere")
 
     @staticmethod
     def _variables(model):
@@ -468,5 +471,14 @@ def check_options(path, record, args, options):
     for option in options:
         before, now = record["arguments"].get(option), getattr(args, option)
         if before != now:
-            flag = option.replace("_", "-")
-            raise DataError(f"{path}: that run was trained with --{flag} {before}, not {now}; give --{flag} {before}")
+            flag = f"--{option.replace('_', '-')}"
+            if isinstance(before, bool):
+                raise DataError(f"{path}: that run was trained {'with' if before else 'without'} {flag}; "
+                                f"{'give' if before else 'leave out'} {flag}")
+            raise DataError(f"{path}: that run was trained with {flag} {_as_typed(before)}, not {_as_typed(now)}; "
+                            f"give {flag} {_as_typed(before)}")
+
+
+def _as_typed(value):
+    """An option's value as the command line takes it."""
+    return (",".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -3,8 +3,8 @@
     python benchmarks/simulator_distance.py --real FOLDER --simulated FOLDER [--tasks 1-20] [--details]
 
 Both folders are tasks_1-20_v1-2 folders. Compared are the training files of en-10k. For task 3 the released side is
-the en-10k test file plus the en training file, because copies of the released en-10k training file of that task are
-in circulation that are not the released one throughout.
+the en-10k test file plus the en training file: the copy of the en-10k training file that the simulator was measured
+against is not the released one throughout.
 
 Per task the table gives
 - the share of distinct released facts and questions that occur in the simulated file, and the other way round;

@@ -291,9 +291,7 @@ def get(out, source=None, expected=None, repository=REPOSITORY, archive=ARCHIVE,
     expected = expected or SPLITS
     target = os.path.realpath(out)
     complete = []
-    if os.path.isdir(target) and os.path.exists(os.path.join(target, fetch.SIMULATED)):
-        print(f"{out}: holds a simulated corpus; it stays until it can be replaced")
-    elif os.path.isdir(target) and any(os.scandir(target)):
+    if os.path.isdir(target) and any(os.scandir(target)):
         faults = corpus_faults(target, expected)
         complete = [split for split, fault in faults.items() if not fault]
         required = {split: fault for split, fault in faults.items() if fault and split != OPTIONAL}

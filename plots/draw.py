@@ -29,23 +29,35 @@ import data_utils  # noqa: E402
 import nlvr_data  # noqa: E402
 
 
+def labelled(text):
+    """LABEL=PATH[,PATH...], for argparse: the label and a list of paths."""
+    label, equals, paths = text.partition("=")
+    if not (label and equals and all(paths.split(","))):
+        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=PATH[,PATH...]")
+    return label, paths.split(",")
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("runs", nargs="+", metavar="LABEL=PATH[,PATH...]")
+    parser = command_line.Parser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("runs", nargs="+", type=labelled, metavar="LABEL=PATH[,PATH...]")
     parser.add_argument("--out", default=os.path.join(ROOT, "plots"))
     parser.add_argument("--seeds", type=command_line.natural_number, default=0, metavar="N",
                         help="give the mean and deviation of the first N runs, all on bAbI")
     options = parser.parse_args()
     logs, tests = {}, {}
-    for run in options.runs:
-        label, _, paths = run.partition("=")
+    for label, paths in options.runs:
         logs[label] = []
-        for path in paths.split(","):
+        for path in paths:
             with open(f"{path}.json", encoding="utf-8") as file:
                 record = json.load(file)
             if "ensemble" not in record:
                 logs[label] += read_log(f"{path}.csv")
+        if "test" not in record:
+            raise data_utils.DataError(f"{path}.json: no test errors, the run was not ended; end it with --epochs, or leave it out")
         tests[label] = record["test"]
+        if "error" in tests[label] and len(tests[label]["error"]) < len(data_utils.TASKS):
+            raise data_utils.DataError(f"{path}.json: a run on some of the tasks; the table and the pictures are of runs on all")
+    os.makedirs(options.out, exist_ok=True)
     on_babi = {"mean_error" in test for test in tests.values()}
     if on_babi == {True}:
         print(babi_table(tests, options.seeds))
@@ -142,4 +154,4 @@ def draw_tasks(tests, path):
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run_script(main, "nothing was drawn")

@@ -8,9 +8,21 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "benchmarks")]
 
+import data_utils  # noqa: E402
 import training  # noqa: E402  before any test imports keras: it keeps TensorFlow quiet
 
-REAL_BABI = os.environ.get("BABI_DATA", os.path.join(ROOT, "..", "shared", "babi", "tasks_1-20_v1-2.tar.gz"))
+
+
+def _real_babi():
+    """What BABI_DATA names, else the shared archive, else data/babi if real data lies there, else None."""
+    shared, own = os.path.join(ROOT, "..", "shared", "babi", "tasks_1-20_v1-2.tar.gz"), os.path.join(ROOT, "data", "babi")
+    tasks = os.path.join(own, "tasks_1-20_v1-2")
+    if os.environ.get("BABI_DATA") or os.path.exists(shared):
+        return os.environ.get("BABI_DATA") or shared
+    return own if os.path.isdir(tasks) and not os.path.exists(os.path.join(tasks, data_utils.SIMULATED)) else None
+
+
+REAL_BABI = _real_babi()
 REAL_NLVR = os.environ.get("NLVR_DATA", os.path.join(ROOT, "data", "nlvr"))
 UNPACK_NLVR = os.path.join(ROOT, "..", "shared", "nlvr", "unpack.py")
 
@@ -30,8 +42,8 @@ def real_nlvr(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real_babi():
     """Path of the real bAbI data; a test that needs it skips where it is not."""
-    if not os.path.exists(REAL_BABI):
-        pytest.skip("the real bAbI data is not here; BABI_DATA=PATH names it")
+    if REAL_BABI is None:
+        pytest.skip("the real bAbI data is not here; data/get_babi.py gets it, or BABI_DATA=PATH names it")
     return REAL_BABI
 
 

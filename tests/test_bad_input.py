@@ -59,6 +59,7 @@ def refused(capsys, argv, main=script.main):
     (["--tasks", "0-3"], "'0-3' is not a task from 1 to 20"),
     (["--tasks", "1,21"], "'21' is not a task from 1 to 20"),
     (["--tasks", "5-2"], "'5-2' is not a task"),
+    (["--tasks", "1,16-"], "'16-' is not a task"),
     (["--epochs", "0"], "--epochs: must be above 0"),
     (["--schedule", "linear"], "--schedule"),
     (["--l2", "-1"], "--l2"),
@@ -104,6 +105,12 @@ def test_refinement_with_a_cosine(capsys, data, trained):
         capsys, arguments(data, trained, "--schedule", "cosine", rd="1"))
 
 
+def test_refinement_of_weights_that_are_not_those_of_the_record(capsys, data, trained, tmp_path):
+    for name, content in contents(trained).items():
+        (tmp_path / name).write_bytes(content[:5000] if name.endswith("weights.h5") else content)
+    assert f"{NAME}.weights.h5: not the weights of the record" in refused(capsys, arguments(data, str(tmp_path), rd="1"))
+
+
 def test_evaluation_without_weights(capsys, data, tmp_path):
     assert f"{NAME}.json: no such file" in refused(capsys, arguments(data, str(tmp_path), "--evaluate"))
 
@@ -119,8 +126,20 @@ def test_looking_at_runs_that_are_not_saved(capsys, data, trained):
     assert "WMemNN_bAbI_4_4_3_0_2.json: no such file" in refused(
         capsys, arguments(data, trained, "--evaluate", "--ensemble", "1,2"))
     assert "leave --ensemble out" in refused(
-        capsys, arguments(data, trained, "--evaluate", "--ensemble", "1,1", "--show", "1"))
+        capsys, arguments(data, trained, "--evaluate", "--ensemble", "1,2", "--show", "1"))
     assert "argument --ensemble: '' is not a whole number" in refused(capsys, ["--ensemble", "1,"])
+    for seeds in "1", "1,2,1":
+        assert f"'{seeds}' is not a list of two different seeds" in refused(capsys, ["--evaluate", "--ensemble", seeds])
+
+
+def test_looking_at_a_question_without_facts(capsys, trained, tmp_path):
+    data = small_babi.write_tasks(tmp_path)
+    path = os.path.join(data, "tasks_1-20_v1-2", "en-10k", "qa1_single-supporting-fact_test.txt")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("1 Where is Mary? \tgarden\t\n" + text)
+    assert "--show 1: no fact comes before that question" in refused(capsys, arguments(data, trained, "--evaluate", "--show", "1"))
 
 
 def test_weights_that_do_not_fit_or_are_damaged(capsys, data, trained, tmp_path):
@@ -155,10 +174,11 @@ def test_evaluation_of_data_with_other_words(capsys, trained, tmp_path):
     assert "qa1_single-supporting-fact_test.txt, line 151: the word 'moon' is unknown" in error
 
 
-def test_a_run_of_the_same_name_with_other_options(capsys, data, trained):
+def test_a_run_of_the_same_name_with_other_options(capsys, data, trained, tmp_path):
     before = contents(trained)
     assert "that run had batch_size 32, not 16" in refused(capsys, arguments(data, trained, "--batch-size", "16"))
     assert "that run had lr 0.01, not 0.02" in refused(capsys, arguments(data, trained, lr="0.02"))
+    assert "that run read other data files" in refused(capsys, arguments(small_babi.write_tasks(tmp_path, test=60), trained))
     assert contents(trained) == before
 
 
@@ -256,7 +276,8 @@ def test_files_the_relation_network_cannot_use(capsys, data, relation_trained, t
         capsys, relation_arguments(str(tmp_path / "nowhere"), relation_trained), main)
     for option, value in (("--g-units", "5"), ("--f-units", "none"), ("--mx", "4")):
         error = refused(capsys, relation_arguments(data, relation_trained, "--evaluate", option, value), main)
-        assert f"trained with {option}" in error
+        trained = dict(zip(*[iter(relation_arguments(data, relation_trained))] * 2))[option]
+        assert f"trained with {option} {trained}, not {value}; give {option} {trained}\n" in error
     assert "that run had dropout 0.5, not 0.1" in refused(
         capsys, relation_arguments(data, relation_trained, "--dropout", "0.1"), main)
     assert contents(relation_trained) == before

@@ -641,17 +641,14 @@ def test_bad_archives_of_nlvr_leave_everything_as_it_was(tmp_path, monkeypatch, 
     assert snapshot(tmp_path) == before
 
 
-def test_nlvr_keeps_files_of_the_user_and_replaces_simulated_ones(tmp_path, capsys):
+def test_nlvr_keeps_files_of_the_user(tmp_path):
     source = write_folder(tmp_path / "source", CORPUS)
     mine = {"dev/dev.json": b"mine", "notes.txt": b"mine"}
     write_folder(tmp_path / "own", mine)
     get_corpus(tmp_path / "own", source)
     assert files_of(tmp_path / "own.old-1") == mine
-    write_folder(tmp_path / "simulated", {"dev/dev.json": b"x", IMAGE: b"x", "SIMULATED.txt": b""})
-    get_corpus(tmp_path / "simulated", source)
-    assert "simulated" in capsys.readouterr().out
-    assert files_of(tmp_path / "simulated") == files_of(tmp_path / "own") == CORPUS
-    assert sorted(os.listdir(tmp_path)) == ["own", "own.old-1", "simulated", "source"]
+    assert files_of(tmp_path / "own") == CORPUS
+    assert sorted(os.listdir(tmp_path)) == ["own", "own.old-1", "source"]
 
 
 @pytest.fixture

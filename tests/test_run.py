@@ -119,6 +119,12 @@ def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path,
     assert list(saved["ensemble"]) == [NAME, NAME[:-1] + "2"]
     assert saved["ensemble"][NAME]["weights_sha256"] == record(finished)["weights_sha256"]
     assert babi_training.table(saved["test"], data_utils.read_tasks(data, [1, 2])) in out
+    # Its errors on one of the tasks do not take the place of those on both.
+    argv[argv.index("--tasks") + 1] = "2"
+    before = run_files.contents(tmp_path)
+    script.main([*argv, "--evaluate", "--ensemble", "1,2"])
+    assert f"not saved: {tmp_path / NAME}+2.json" in capsys.readouterr().out
+    assert run_files.contents(tmp_path) == before
 
 
 def test_show_prints_and_draws_the_attention_on_a_question(finished, data, tmp_path, capsys):
@@ -143,6 +149,8 @@ def test_the_supporting_share_counts_the_strongest_attended_facts():
     attention = np.zeros((3, 4, 2, 2))
     attention[:, :3] = np.array([0.1, 0.5, 0.2])[:, None, None]
     np.testing.assert_array_equal(babi_training.supporting_share(stories, attention), [1, 0, np.nan])
+    stories.task[:] = 1, 1, 2
+    assert babi_training.test_result(stories, np.ones((3, 1)), attention)["attended"] == {"1": 50.0}
 
 
 def test_a_finished_run_is_left_as_it_is(finished, data, capsys):

@@ -1,7 +1,6 @@
 """Simulated bAbI files: format, seeds, safety, and an independent solver's check of answers and supporting facts."""
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -72,20 +71,16 @@ def simulated():
 
 
 @pytest.fixture(scope="module")
-def released():
-    """Texts of the released test files, from BABI_DATA (a tasks_1-20_v1-2 folder or archive) or the shared archive."""
-    place = Path(os.environ.get("BABI_DATA") or ROOT.parent / "shared" / "babi" / "tasks_1-20_v1-2.tar.gz")
+def released(real_babi):
+    """Texts of the released test files."""
+    place = Path(real_babi)
     names = {task: f"en-10k/{simulate_babi.file_name(task, 'test')}" for task in TASKS}
     if place.is_dir():
         folder = place / FOLDER if (place / FOLDER).is_dir() else place
         return {task: (folder / name).read_text(encoding="utf-8") for task, name in names.items()}
-    if place.is_file():
-        with tarfile.open(place) as archive:
-            return {
-                task: io.TextIOWrapper(archive.extractfile(f"{FOLDER}/{name}"), encoding="utf-8").read()
-                for task, name in names.items()
-            }
-    pytest.skip(f"no released bAbI files: {place} does not exist; BABI_DATA can name a folder or an archive")
+    with tarfile.open(place) as archive:
+        return {task: io.TextIOWrapper(archive.extractfile(f"{FOLDER}/{name}"), encoding="utf-8").read()
+                for task, name in names.items()}
 
 
 @pytest.mark.parametrize("task", TASKS)
