@@ -1,4 +1,5 @@
 """What all training scripts share: options, the state of a run, its log and record, training with resume."""
+import ctypes
 import hashlib
 import importlib.util
 import io
@@ -19,6 +20,22 @@ import numpy as np
 
 from command_line import natural_number, positive_float, positive_int, write_whole
 from data_utils import DataError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
+
+
+def _keep_freed_memory():
+    """Have the malloc of glibc keep what is freed, instead of handing it back to the system.
+
+    XLA frees its buffers after each step and takes them anew in the next, where each page taken from the system costs a page fault,
+    in virtual machines as long as the arithmetic on it.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, TypeError):  # not glibc
+        return
+    for option, value in ((M_TRIM_THRESHOLD, -1), (M_MMAP_MAX, 0), (M_ARENA_MAX, 1)):
+        mallopt(option, value)
 
 
 def _import_quietly(module):
@@ -41,6 +58,7 @@ def _import_quietly(module):
             os.close(standard_error)
 
 
+_keep_freed_memory()
 keras = _import_quietly("keras")
 if importlib.util.find_spec("tensorflow"):
     _import_quietly("tensorflow")  # keras.utils.set_random_seed imports it, whatever the backend

@@ -1,6 +1,7 @@
 """WMemNN_bAbI.py from end to end on small data: learning, files, evaluation, interruption, refinement."""
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -447,6 +448,24 @@ def test_what_was_trained_on_simulated_data_says_so_wherever_it_is_evaluated(dat
     out = capsys.readouterr().out
     assert "trained on simulated data, not the released benchmark" in out and "tested on simulated" not in out
     assert "trained with 40 simulated questions a task" in out
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the malloc of glibc can be told")
+def test_what_a_step_frees_is_not_taken_from_the_system_again():
+    program = """if True:
+        import ctypes, resource, training
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype, size = ctypes.c_void_p, 100 << 20
+        libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
+        for _ in range(6):
+            buffer = libc.malloc(size)
+            ctypes.memset(buffer, 1, size)
+            libc.free(buffer)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        """
+    output = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    first, *_, last = map(int, output.split())
+    assert last - first < (100 << 20) // os.sysconf("SC_PAGE_SIZE")  # less than once more, of five times
 
 
 def test_a_run_starts_without_git(data, monkeypatch):
