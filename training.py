@@ -27,8 +27,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 def _keep_freed_memory():
     """Have the malloc of glibc keep what is freed, instead of handing it back to the system.
 
-    XLA frees its buffers after each step and takes them anew in the next, where each page taken from the system costs a page fault,
-    in virtual machines as long as the arithmetic on it.
+    XLA frees its buffers after each step and takes them anew in the next, and each page taken from the system costs a page fault.
+    They are larger than any threshold for mmap that malloc accepts, so mmap is off; only the main arena can grow to their size.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
