@@ -480,9 +480,9 @@ def attention_on_facts(model, babi, stories, attend):
         babi: data_utils.Babi.
         stories: data_utils.Stories.
     """
-    attention = None
-    for first in range(0, len(stories), 250):
-        rows = np.arange(first, min(first + 250, len(stories)))
+    attention, batch_size = None, 2000  # layer by layer, not compiled: the time goes with the number of batches
+    for first in range(0, len(stories), batch_size):
+        rows = np.arange(first, min(first + batch_size, len(stories)))
         batch = data_utils.pack_stories(babi, stories, rows)
         weights = keras.ops.convert_to_numpy(attend(model, batch))
         if attention is None:

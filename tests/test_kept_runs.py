@@ -1,14 +1,24 @@
 """The weights in models/ give the errors that the READMEs report."""
+import functools
 import os
 import shutil
 
 import pytest
 
+import data_utils
 import RN_bAbI
 import run_files
 import WMemNN_bAbI
 
 from conftest import ROOT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once():
+    """The files of the tasks are the same for every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_utils, "parse_task", functools.cache(data_utils.parse_task))
+        yield
 
 
 @pytest.mark.parametrize("script, arguments, folder, label", [
