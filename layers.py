@@ -1,4 +1,4 @@
-"""The modules of Working Memory Networks as Keras layers, on keras.ops alone, for every Keras backend.
+"""The modules of Working Memory Networks as Keras layers, on keras.ops alone; tested on TensorFlow and JAX.
 
 Pavez, Allende, Allende-Cid, "Working Memory Networks: Augmenting Memory Networks with a Relational Reasoning Module",
 ACL 2018, arXiv 1805.09354. The modules of the paper's Figure 1 and where they stand here:
@@ -26,6 +26,8 @@ real facts, not the longest story.
 For images (NLVR) the memories are the cells of a grid over a box of the image: BoxEncoder makes them, VisualController
 looks at them with a PerceptronAttention for each box and hop, and SentenceEncoder and RelationalReasoning are the same.
 """
+import numbers
+
 import keras
 from keras import ops
 
@@ -35,10 +37,19 @@ def hard_sigmoid(x):
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def _positive(**numbers):
-    for name, number in numbers.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"{name} is a whole number from 1 up, not {number!r}")
+def _positive(**sizes):
+    """The sizes as a list of int, whatever kind of whole number they are. Raises ValueError for any other."""
+    for name, size in sizes.items():
+        if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name} is a whole number from 1 up, not {size!r}")
+    return [int(size) for size in sizes.values()]
+
+
+def _layer_sizes(units):
+    """The sizes of the layers of a perceptron as a tuple of int. Raises ValueError where there is none, or one below 1."""
+    units = tuple(units)
+    _positive(layers=len(units))
+    return tuple(_positive(**{f"units[{i}]": size for i, size in enumerate(units)}))
 
 
 @keras.saving.register_keras_serializable("wmemnn")
@@ -80,12 +91,10 @@ class SentenceEncoder(keras.layers.Layer):
 
     def __init__(self, vocabulary_size, embedding_dim, units, cell="gru", embeddings_initializer="uniform", **kwargs):
         super().__init__(**kwargs)
-        _positive(vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, units=units)
+        self.vocabulary_size, self.embedding_dim, self.units = _positive(
+            vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, units=units)
         if cell not in ("gru", "lstm"):
             raise ValueError(f"cell is 'gru' or 'lstm', not {cell!r}")
-        self.vocabulary_size = vocabulary_size
-        self.embedding_dim = embedding_dim
-        self.units = units
         self.cell = cell
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.supports_masking = True
@@ -231,16 +240,17 @@ class WordReconstruction(keras.layers.Layer):
         loss (encodings,), in nats.
 
     Raises:
-        ValueError: a vocabulary_size below 1.
+        ValueError: a vocabulary_size below 1; sentences without a static length.
     """
 
     def __init__(self, vocabulary_size, **kwargs):
         super().__init__(**kwargs)
-        _positive(vocabulary_size=vocabulary_size)
-        self.vocabulary_size = vocabulary_size
+        (self.vocabulary_size,) = _positive(vocabulary_size=vocabulary_size)
         self.supports_masking = True  # takes encodings with a mask, and needs none: a sentence without words has loss 0
 
     def build(self, encodings_shape, sentences_shape, sentence_of_encoding_shape=None):
+        if sentences_shape[-1] is None:
+            raise ValueError(f"{self.name}: the sentences' last axis, their length, is static; shape {sentences_shape}")
         self.kernel = self.add_weight(
             shape=(encodings_shape[-1], sentences_shape[-1] * self.vocabulary_size), initializer="glorot_normal", name="kernel")
 
@@ -319,7 +329,8 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         query: (batch, units).
         story: integers (facts of all stories,), the row of `query` that each memory belongs to; the slots with any
             other number are ignored.
-        memories_mask: booleans (batch, facts), which memories are real; by default all. Set by a layer that passes masks.
+        memories_mask: booleans (batch, facts) or (facts of all stories,), which memories are real; by default all. Set by a
+            layer that passes masks.
 
     Returns:
         o (batch, units).
@@ -330,15 +341,14 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
 
     def __init__(self, heads, units, kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
-        _positive(heads=heads, units=units)
-        self.heads = heads
-        self.units = units
+        self.heads, self.units = _positive(heads=heads, units=units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, memories_shape, query_shape, story_shape=None):
         for name, shape in (("memories", memories_shape), ("query", query_shape)):
             if shape[-1] != self.units:
                 raise ValueError(f"{self.name}: the last axis of {name} is units = {self.units}, not {shape[-1]}")
+        self._check_story(memories_shape, story_shape)
         # The heads' (units, units) matrices stand side by side; each starts with glorot_uniform's range of its own size.
         limit = (6.0 / (2 * self.units)) ** 0.5
         self.head_kernels = self.add_weight(
@@ -347,6 +357,10 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         self.output_kernel = self.add_weight(
             shape=(self.heads * self.units, self.units), initializer="glorot_normal",
             regularizer=self.kernel_regularizer, name="output_kernel")
+
+    def _check_story(self, memories_shape, story):
+        if len(memories_shape) == 2 and story is None:
+            raise ValueError(f"{self.name}: memories of shape (facts, units) need story, the row each belongs to")
 
     def call(self, memories, query, story=None, memories_mask=None):
         return self.attend(memories, query, story, memories_mask)[0]
@@ -360,8 +374,10 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         batch = ops.shape(query)[0]
         if len(memories.shape) == 3:
             memories, story = lay_end_to_end(memories, memories_mask)
-        elif story is None:
-            raise ValueError(f"{self.name}: memories of shape (facts, units) need story, the row each belongs to")
+        else:
+            self._check_story(memories.shape, story)
+            if memories_mask is not None:
+                story = ops.where(memories_mask, story, -1)
         story = with_unused_row(story, batch)  # the row is cut off at the end
         query = ops.pad(query, ((0, 1), (0, 0)))
         keys = ops.tanh(ops.reshape(ops.matmul(memories, self.head_kernels), (-1, self.heads, self.units)))
@@ -429,23 +445,21 @@ class AttentionalController(keras.layers.Layer):
 
     def __init__(self, hops, heads, units, kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
-        _positive(hops=hops, heads=heads, units=units)
-        self.hops = hops
-        self.heads = heads
-        self.units = units
+        self.hops, self.heads, self.units = _positive(hops=hops, heads=heads, units=units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.transition = [
             keras.layers.Dense(size, kernel_initializer="glorot_normal", kernel_regularizer=self.kernel_regularizer,
-                               name=f"transition_{i}")
-            for i, size in enumerate((max(1, units // 2), units), start=1)]
+                               dtype=self.dtype_policy, name=f"transition_{i}")
+            for i, size in enumerate((max(1, self.units // 2), self.units), start=1)]
         self.attention = [
-            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, name=f"hop_{k + 1}") for k in range(hops)]
+            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, dtype=self.dtype_policy, name=f"hop_{k + 1}")
+            for k in range(self.hops)]
 
     def build(self, memories_shape, question_shape, story_shape=None):
         self.transition[0].build((None, self.units))
         self.transition[1].build((None, max(1, self.units // 2)))
         for attention in self.attention:
-            attention.build(memories_shape, (None, self.units))
+            attention.build(memories_shape, question_shape, story_shape)
 
     def call(self, memories, question, story=None, memories_mask=None):
         return self.attend(memories, question, story, memories_mask)[0]
@@ -507,7 +521,8 @@ class RelationalReasoning(keras.layers.Layer):
         story: integers (objects of all stories,), the row of `condition` that each object belongs to.
         first, second: integers (pairs of all stories,), the objects i and j of each pair, both of the same story, such
             as `data_utils.pairs_of_facts` gives them; slots with `first` below 0 are ignored.
-        objects_mask: booleans (batch, objects), which objects are real; by default all. A pair counts when both are.
+        objects_mask: booleans (batch, objects) or (objects of all stories,), which objects are real; by default all. A pair
+            counts when both are.
 
     Returns:
         r (batch, units[-1]).
@@ -518,16 +533,15 @@ class RelationalReasoning(keras.layers.Layer):
 
     def __init__(self, units=(128, 128, 128), kernel_regularizer=None, **kwargs):
         super().__init__(**kwargs)
-        units = tuple(units)
-        _positive(layers=len(units), **{f"units[{i}]": size for i, size in enumerate(units)})
-        self.units = units
+        self.units = _layer_sizes(units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.deeper = [
             keras.layers.Dense(size, activation="relu", kernel_initializer="glorot_normal",
-                               kernel_regularizer=self.kernel_regularizer, name=f"g_{i}")
-            for i, size in enumerate(units[1:], start=2)]
+                               kernel_regularizer=self.kernel_regularizer, dtype=self.dtype_policy, name=f"g_{i}")
+            for i, size in enumerate(self.units[1:], start=2)]
 
     def build(self, objects_shape, condition_shape, story_shape=None, first_shape=None, second_shape=None):
+        self._check_pairs(objects_shape, story_shape, first_shape, second_shape)
         self.kernel = self.add_weight(
             shape=(2 * objects_shape[-1] + condition_shape[-1], self.units[0]), initializer="glorot_normal",
             regularizer=self.kernel_regularizer, name="g_1_kernel")
@@ -535,15 +549,18 @@ class RelationalReasoning(keras.layers.Layer):
         for dense, features in zip(self.deeper, self.units):
             dense.build((None, features))
 
+    def _check_pairs(self, objects_shape, *pairs):
+        if len(objects_shape) == 2 and any(part is None for part in pairs):
+            raise ValueError(f"{self.name}: objects of shape (objects, features) need story, first and second")
+
     def call(self, objects, condition, story=None, first=None, second=None, objects_mask=None):
         features = objects.shape[-1]
         as_first = ops.matmul(objects, self.kernel[:features])
         as_second = ops.matmul(objects, self.kernel[features:2 * features])
         shared = ops.matmul(condition, self.kernel[2 * features:]) + self.bias
         if len(objects.shape) == 2:
-            if story is None or first is None or second is None:
-                raise ValueError(f"{self.name}: objects of shape (objects, features) need story, first and second")
-            return self._sum_over_listed_pairs(as_first, as_second, shared, story, first, second)
+            self._check_pairs(objects.shape, story, first, second)
+            return self._sum_over_listed_pairs(as_first, as_second, shared, story, first, second, objects_mask)
         pairs = ops.expand_dims(as_first + ops.expand_dims(shared, 1), 2) + ops.expand_dims(as_second, 1)
         number = ops.shape(objects)[1] ** 2
         related = ops.reshape(self._deeper(ops.reshape(pairs, (-1, self.units[0]))), (-1, number, self.units[-1]))
@@ -552,12 +569,14 @@ class RelationalReasoning(keras.layers.Layer):
             related = ops.where(ops.reshape(real, (-1, number, 1)), related, 0.0)
         return ops.sum(related, axis=1)
 
-    def _sum_over_listed_pairs(self, as_first, as_second, shared, story, first, second):
+    def _sum_over_listed_pairs(self, as_first, as_second, shared, story, first, second, objects_mask):
         batch = ops.shape(shared)[0]
         # Objects of no story read any row of the condition; no pair names them.
         as_first = as_first + ops.take(shared, ops.clip(story, 0, batch - 1), axis=0)
         real, first, second = first >= 0, ops.maximum(first, 0), ops.maximum(second, 0)
         related = self._deeper(ops.take(as_first, first, axis=0) + ops.take(as_second, second, axis=0))
+        if objects_mask is not None:
+            real = real & ops.take(objects_mask, first) & ops.take(objects_mask, second)
         # One more row than stories takes the slots without a pair; it is cut off at the end.
         story_of_pair = ops.where(real, ops.take(story, first), batch)
         return ops.segment_sum(related, story_of_pair, batch + 1)[:-1]
@@ -603,30 +622,31 @@ class BoxEncoder(keras.layers.Layer):
         memories (boxes, rows * columns, filters), row by row.
 
     Raises:
-        ValueError: filters below 3; not as many channels as means and deviations; boxes that are too small for a cell.
+        ValueError: filters below 3; not as many channels as means and deviations; boxes that are too small for a cell, or
+            without static sizes.
     """
 
     def __init__(self, filters, mean, deviation, **kwargs):
         super().__init__(**kwargs)
-        _positive(filters=filters, **{"filters - 2": filters - 2})
-        self.filters = filters
+        self.filters, narrower = _positive(filters=filters, **{"filters - 2": filters - 2})
         self.mean, self.deviation = [float(x) for x in mean], [float(x) for x in deviation]
         self.convolutions = [
-            keras.layers.Conv2D(number, 3, padding="same", activation="relu", name=f"convolution_{i}")
-            for i, number in enumerate((filters, filters - 2), start=1)]
-        self.pools = [keras.layers.MaxPooling2D(3, strides) for strides in (3, 2)]
+            keras.layers.Conv2D(number, 3, padding="same", activation="relu", dtype=self.dtype_policy, name=f"convolution_{i}")
+            for i, number in enumerate((self.filters, narrower), start=1)]
+        self.pools = [keras.layers.MaxPooling2D(3, strides, dtype=self.dtype_policy) for strides in (3, 2)]
 
     def build(self, boxes_shape):
         if not boxes_shape[-1] == len(self.mean) == len(self.deviation):
             raise ValueError(f"{self.name}: boxes of shape {boxes_shape} need {boxes_shape[-1]} means and deviations, "
                              f"not {len(self.mean)} and {len(self.deviation)}")
-        if min(boxes_shape[1:3]) < 9:
-            raise ValueError(f"{self.name}: boxes have at least 9 x 9 pixels; shape {boxes_shape}")
+        if None in boxes_shape[1:3] or min(boxes_shape[1:3]) < 9:
+            raise ValueError(f"{self.name}: boxes have at least 9 x 9 pixels, and static sizes; shape {boxes_shape}")
         for convolution, channels in zip(self.convolutions, (boxes_shape[-1], self.filters)):
             convolution.build((None, None, None, channels))
 
     def call(self, boxes):
-        x = (ops.cast(boxes, self.compute_dtype) - ops.array(self.mean)) / ops.array(self.deviation)
+        mean, deviation = (ops.array(of_channels, self.compute_dtype) for of_channels in (self.mean, self.deviation))
+        x = (ops.cast(boxes, self.compute_dtype) - mean) / deviation
         for convolution, pool in zip(self.convolutions, self.pools):
             x = pool(convolution(x))
         rows, columns = x.shape[1:3]
@@ -673,14 +693,14 @@ class PerceptronAttention(keras.layers.Layer):
 
     def __init__(self, units=(256, 128), kernel_regularizer=None, heads=1, scores="tanh", **kwargs):
         super().__init__(**kwargs)
-        units = tuple(units)
-        _positive(layers=len(units), heads=heads, **{f"units[{i}]": size for i, size in enumerate(units)})
-        self.units, self.heads = units, heads
+        self.units, (self.heads,) = _layer_sizes(units), _positive(heads=heads)
         self.scores = keras.activations.get(scores)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.deeper = [
-            keras.layers.Dense(size, activation=activation, kernel_regularizer=self.kernel_regularizer, name=f"layer_{i}")
-            for i, (size, activation) in enumerate([*((size, "relu") for size in units[1:]), (heads, self.scores)], start=2)]
+            keras.layers.Dense(size, activation=activation, kernel_regularizer=self.kernel_regularizer,
+                               dtype=self.dtype_policy, name=f"layer_{i}")
+            for i, (size, activation) in enumerate(
+                [*((size, "relu") for size in self.units[1:]), (self.heads, self.scores)], start=2)]
 
     def build(self, memories_shape, query_shape):
         self.kernel = self.add_weight(
@@ -744,18 +764,19 @@ class VisualController(keras.layers.Layer):
     def __init__(self, hops=2, places=3, units=(256, 128), shared=False, kernel_regularizer=None, heads=1, scores="tanh",
                  **kwargs):
         super().__init__(**kwargs)
-        _positive(hops=hops, places=places)
-        self.hops, self.places, self.units, self.shared, self.heads = hops, places, tuple(units), shared, heads
+        self.hops, self.places, self.heads = _positive(hops=hops, places=places, heads=heads)
+        self.units, self.shared = _layer_sizes(units), shared
         self.scores = keras.activations.get(scores)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         # A flat list, hop by hop: Keras saves no weights of layers in nested lists.
         self.attention = [
-            PerceptronAttention(units, self.kernel_regularizer, heads, self.scores, name=f"hop_{k + 1}_place_{p + 1}")
-            for k in range(hops) for p in range(1 if shared else places)]
+            PerceptronAttention(units, self.kernel_regularizer, heads, self.scores, dtype=self.dtype_policy,
+                                name=f"hop_{k + 1}_place_{p + 1}")
+            for k in range(self.hops) for p in range(1 if shared else self.places)]
 
     def build(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape, look_of_image_shape):
-        self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", name="transition",
-                                             kernel_regularizer=self.kernel_regularizer)
+        self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", dtype=self.dtype_policy,
+                                             kernel_regularizer=self.kernel_regularizer, name="transition")
         self.transition.build((None, self.heads * memories_shape[-1]))
         for attention in self.attention:
             attention.build(memories_shape, sentences_shape)

@@ -207,6 +207,20 @@ def test_slots_of_no_story_are_ignored(random):
         attention(laid, query, story=np.array([-1, 3, *story, 99, -5], "int32")), output, **TOLERANCE)
 
 
+def test_masks_count_in_both_layouts(random):
+    """The mask of an encoder reaches facts that lie end to end as well."""
+    facts = padded_words(random, sentences=8)
+    facts[[3, 6]] = 0
+    encoder, story = layers.SentenceEncoder(9, 6, 4), np.repeat(np.arange(2), 4).astype("int32")
+    query, of_pairs = random.normal(size=(2, 4)).astype("float32"), [(i, j) for i in range(8) for j in range(8) if i // 4 == j // 4]
+    attention, reasoning = layers.MultiHeadMemoryAttention(3, 4), layers.RelationalReasoning([6, 5])
+    padded, laid = encoder(facts.reshape(2, 4, 5)), encoder(facts)
+    np.testing.assert_allclose(attention(laid, query, story=story), attention(padded, query), **TOLERANCE)
+    first, second = np.array(of_pairs, "int32").T
+    np.testing.assert_allclose(reasoning(laid, query, story=story, first=first, second=second), reasoning(padded, query),
+                               **TOLERANCE)
+
+
 def test_attention_without_facts_is_zero_and_finite(random):
     attention = layers.MultiHeadMemoryAttention(3, 4)
     query, memories = attention_and_stories(random, attention)
@@ -393,8 +407,11 @@ def all_layers():
     }
 
 
-@pytest.mark.parametrize("name", ["encoder", "lstm encoder", "storage", "reconstruction", "attention", "controller",
-                                  "reasoning", "box encoder", "perceptron", "visual", "visual with heads"])
+LAYERS = ["encoder", "lstm encoder", "storage", "reconstruction", "attention", "controller", "reasoning", "box encoder",
+          "perceptron", "visual", "visual with heads"]
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_layers_survive_saving_and_loading(name, tmp_path, random):
     layer, makers = all_layers()[name]
     inputs = [make() for make in makers]
@@ -419,7 +436,7 @@ def test_l2_is_on_the_kernels_of_attention_and_reasoning_alone():
 
 def test_initial_values_have_the_scale_of_the_paper():
     attention = layers.MultiHeadMemoryAttention(8, 30)
-    attention.build((None, 30), (None, 30))
+    attention.build((None, None, 30), (None, 30))
     head_kernels = ops.convert_to_numpy(attention.head_kernels)
     limit = np.sqrt(6 / 60)  # glorot_uniform of a 30 x 30 matrix
     assert 0.98 * limit < np.abs(head_kernels).max() <= limit
@@ -431,7 +448,7 @@ def test_initial_values_have_the_scale_of_the_paper():
 
 
 @pytest.mark.parametrize("make", [
-    lambda: layers.SentenceEncoder(0, 3, 4), lambda: layers.SentenceEncoder(9, 3, -1),
+    lambda: layers.SentenceEncoder(0, 3, 4), lambda: layers.SentenceEncoder(9, 3, -1), lambda: layers.SentenceEncoder(9, 3, True),
     lambda: layers.WordReconstruction(0),
     lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
     lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0]),
@@ -456,3 +473,44 @@ def test_wrong_shapes_are_refused_with_the_offending_value():
         layers.BoxEncoder(4, [0], [1])(np.zeros((2, 50, 8, 1), "uint8"))
     with pytest.raises(ValueError, match="static"):
         layers.SentenceEncoder(9, 3, 4)(keras.Input((None,), dtype="int32"))
+    with pytest.raises(ValueError, match="static"):
+        layers.WordReconstruction(9)(keras.Input((4,)), keras.Input((None,), dtype="int32"))
+    with pytest.raises(ValueError, match="static"):
+        layers.BoxEncoder(4, [0], [1])(keras.Input((None, 50, 1)))
+
+
+def test_wrong_shapes_are_refused_while_a_functional_model_is_made():
+    facts, query = keras.Input((4,)), keras.Input((4,))
+    with pytest.raises(ValueError, match="need story"):
+        layers.MultiHeadMemoryAttention(3, 4)(facts, query)
+    with pytest.raises(ValueError, match="need story"):
+        layers.AttentionalController(2, 3, 4)(facts, query)
+    with pytest.raises(ValueError, match="units = 4, not 5"):
+        layers.AttentionalController(2, 3, 4)(keras.Input((6, 4)), keras.Input((5,)))
+    with pytest.raises(ValueError, match="need story, first and second"):
+        layers.RelationalReasoning([5])(facts, query)
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    encoder = layers.SentenceEncoder(np.int64(9), np.int32(3), 4)
+    assert through_config(encoder).get_config() == encoder.get_config()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_compute_in_the_dtype_of_their_policy(name, random):
+    """Whether the policy is that of the layer alone, or of all."""
+    policy = "mixed_float16"
+    layer, makers = all_layers()[name]
+    batch = [random.integers(0, 4, (4, *i.shape[1:])).astype("int32") if i.dtype == "int32"
+             else random.normal(size=(4, *i.shape[1:])).astype("float32") for i in (make() for make in makers)]
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        under_policy, _ = all_layers()[name]
+    finally:
+        keras.config.set_dtype_policy(before)
+    alone = type(layer).from_config({**layer.get_config(), "dtype": policy})
+    for mixed in [under_policy] if name == "storage" else [under_policy, alone]:  # storage has the dtype of its encoder
+        output = mixed(*batch)
+        assert keras.backend.standardize_dtype(output.dtype) == "float16"
+        assert {weight.dtype for weight in mixed.weights} == {"float32"}
