@@ -232,18 +232,18 @@ def train(args, model, nlvr, run, record):
 # Report
 
 
-def report(args, model, nlvr, run):
-    """Predict every image of dev and test, write the predictions, and count what is right.
+def report(args, model, nlvr):
+    """Predict every image of dev and test, and count what is right.
 
-    NAME.SPLIT.csv has a line for each image, its file name and "true" or "false", which is what the corpus's own script
+    What is to be written to NAME.SPLIT.csv has a line for each image, its file name and "true" or "false", which is what the corpus's own script
     reads: https://github.com/lil-lab/nlvr, nlvr/metrics_images.py PREDICTIONS SPLIT.json. Its "precision" is the
     accuracy here, and its "consistency", which asks for all images of all examples of a sentence, the last figure.
 
     Returns:
-        dict from split to the figures of `nlvr_data.measure`; with --average-permutations also from "SPLIT, averaged",
-        whose logits are the means over the six images of an example.
+        two dicts: from split to the figures of `nlvr_data.measure`, and from the ending of a file to its content, bytes; with
+        --average-permutations both also of "SPLIT, averaged", whose logits are the means over the six images of an example.
     """
-    results = {}
+    results, files = {}, {}
     for split in (split for split in nlvr_data.SPLIT_NAMES if split in nlvr.splits):
         examples = nlvr.splits[split]
         logits = model.predict(
@@ -255,9 +255,9 @@ def report(args, model, nlvr, run):
         for way, values in ways.items():
             lines = [f"{split}-{identifier}-{k}.png,{'true' if value > 0 else 'false'}\n"
                      for identifier, row in zip(examples.identifiers, values) for k, value in enumerate(row)]
-            command_line.write_whole(run.path(f"{way.replace(', ', '-')}.csv"), "".join(lines).encode())
+            files[f"{way.replace(', ', '-')}.csv"] = "".join(lines).encode()
             results[way] = nlvr_data.measure(examples, values > 0)
-    return results
+    return results, files
 
 
 def main(argv=None):
@@ -292,15 +292,17 @@ def main(argv=None):
                            "mean": nlvr.mean, "deviation": nlvr.deviation},
                   "selected_on": f"{args.validation_folders} training folders" if args.validation_folders else "dev"}
         record = train(args, model, nlvr, run, record)
-    results = report(args, model, nlvr, run)
+    results, files = report(args, model, nlvr)
     if not args.evaluate:
         run.save_record(record | {"test": results})
     simulated = (saved["arguments"] if args.evaluate else vars(args))["simulated_sentences"]
     if simulated:
         print(f"trained with {simulated} simulated sentences about the images of each training example beside its own")
     print(nlvr_data.table(results))
+    for ending, content in files.items():
+        command_line.write_whole(run.path(ending), content)
     if not args.evaluate:
-        print(f"saved: {run.path('weights.h5')}, .csv, .json, {', '.join(f'.{split}.csv' for split in results)}")
+        print(f"saved: {run.path('weights.h5')}, .csv, .json, {', '.join(f'.{ending}' for ending in files)}")
 
 
 if __name__ == "__main__":

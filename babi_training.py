@@ -340,10 +340,10 @@ def _evaluate(args, name_of, architecture, build_model, pairs, attend):
         if args.ensemble:
             print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}")
     attention = attention_on_facts(model, babi, babi.test, attend) if attend and not args.ensemble else None
+    simulated, test = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, attention)
+    print("\n".join([*simulated, table(test, babi.files)]))  # before any file is written
     if getattr(args, "show", None):
         show_question(babi, args.show, distributions, attention, _path(args, names[0], f"question-{args.show}.png"))
-    simulated, test = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, attention)
-    print("\n".join([*simulated, table(test, babi.files)]))
     if args.ensemble:
         members = {name: {key: record.get(key) for key in ("best_val_accuracy", "weights_sha256")}
                    for name, record in zip(names, records)}

@@ -105,6 +105,8 @@ def run_script(main, kept):
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_one_line(f"{where}{error.strerror or error}; {kept}"))
+    except MemoryError as error:
+        sys.exit(_one_line(f"not enough memory ({error}); give smaller sizes; {kept}"))
     except KeyboardInterrupt:
         print(f"\nstopped; {kept}", file=sys.stderr)
         sys.exit(130)
@@ -118,7 +120,7 @@ def _one_line(error):
 def write_whole(path, content):
     """Write bytes to a file whole or not at all: to a temporary file beside it, which then takes the name `path`."""
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}")
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}")  # two processes may write the same, such as a cache
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -59,12 +59,17 @@ def _import_quietly(module):
 
 
 _keep_freed_memory()
-keras = _import_quietly("keras")
+try:
+    keras = _import_quietly("keras")
+except (ImportError, ValueError) as missing:
+    print(f"{os.path.basename(sys.argv[0])}: error: the Keras backend {os.environ.get('KERAS_BACKEND', 'tensorflow')!r} cannot be "
+          f"loaded ({missing}); install it, or set KERAS_BACKEND to tensorflow or jax", file=sys.stderr)
+    sys.exit(2)
 if importlib.util.find_spec("tensorflow"):
     _import_quietly("tensorflow")  # keras.utils.set_random_seed imports it, whatever the backend
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
 
-KEPT = ("nothing saved is lost; the same command, without --fresh, goes on from the last finished epoch")
+KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
 
 
 # Arguments
@@ -90,7 +95,8 @@ def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None, o
         + ("no)" if patience is None else "%(default)s)"))
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
-    add("--fresh", action="store_true", help="start from the first epoch, discarding an earlier run of this name; leave it out to go on with the new one")
+    add("--fresh", action="store_true", help="start from the first epoch; an earlier run of this name is moved into a folder earlier-N "
+        "beside it; leave it out to go on with the new one")
 
 
 # Loss
@@ -168,8 +174,8 @@ class Run:
     """The files of one run in the models folder, and how far it got.
 
     NAME.weights.h5 holds the weights of the best epoch so far, NAME.csv the log, NAME.json the record, and
-    NAME.state.npz everything that the next epoch needs: weights, optimizer and log. The state is written last, so after
-    an interruption at any moment the run goes on from the last state and writes the others anew. (Keras's ModelCheckpoint,
+    NAME.state.npz everything that the next epoch needs: weights, optimizer and log. The state is written first, and the others
+    follow from it: where an interruption kept them from being written, the run starts with that. (Keras's ModelCheckpoint,
     CSVLogger and BackupAndRestore write in place and know nothing of each other: a kill between them leaves a log with a
     row too many or a damaged file.)
 
@@ -221,8 +227,7 @@ class Run:
         """
         path = self.path("state.npz")
         if not os.path.exists(path):
-            self._set_aside()
-            self.save_state(model)
+            self.start(model)
             return
         try:
             with np.load(path, allow_pickle=False) as state:
@@ -238,9 +243,9 @@ class Run:
             variable.assign(value)
         self.rows, self.earlier_parts = rows, parts
 
-    def _set_aside(self):
-        """Move the files of an earlier run that left no state to go on from into a folder of their own."""
-        earlier = [path for path in map(self.path, ("weights.h5", "csv", "json")) if os.path.exists(path)]
+    def start(self, model):
+        """Begin with a compiled model; what there is of an earlier run of this name is moved into a folder of its own."""
+        earlier = [path for path in map(self.path, ("weights.h5", "csv", "json", "state.npz")) if os.path.exists(path)]
         if earlier:
             number = 1
             while os.path.exists(folder := os.path.join(self.models, f"earlier-{number}")):
@@ -249,6 +254,7 @@ class Run:
             for path in earlier:
                 os.rename(path, os.path.join(folder, os.path.basename(path)))
             print(f"{self.name}: the files of the earlier run of this name are now in {folder}")
+        self.save_state(model)
 
     def _check_settings(self, saved, path):
         saved = {key: value for key, value in self.added.items() if key in self.settings} | saved
@@ -258,7 +264,7 @@ class Run:
             further = key == "patience" or (key == "epochs" and self.settings.get("schedule") == "constant")
             if before != now and not further:
                 what = self.OF_FILES.get(key, f"had {key} {before}, not {now}")
-                raise DataError(f"{path}: that run {what}; give the same, --fresh to discard that run, or --models DIR to "
+                raise DataError(f"{path}: that run {what}; give the same, --fresh to set that run aside, or --models DIR to "
                                 "train elsewhere")
 
     @staticmethod
@@ -266,13 +272,24 @@ class Run:
         return [*model.variables, *model.optimizer.variables]
 
     def save(self, model, network, record):
-        """Save an epoch: the best weights of `network` if it is the best, the log, the record, and last the state of `model`."""
+        """Save an epoch: the state of `model`, then what follows from it."""
+        self.save_state(model)
+        self.publish(network, record)
+
+    def behind(self):
+        """Whether the run was stopped after a state was saved, and before all that follows from it was."""
+        try:
+            return read_record(self.path("json")).get("epochs_done") != len(self.rows)
+        except DataError:
+            return True
+
+    def publish(self, network, record):
+        """Save what follows from the last state: the weights of `network` if its epoch is the best, the log, the record."""
         if self.best() is self.rows[-1]:
             save_weights(network, self.path("weights.h5"))
         lines = [",".join(self.columns)] + [",".join(str(row[column]) for column in self.columns) for row in self.rows]
         write_whole(self.path("csv"), ("\n".join(lines) + "\n").encode())
         self.save_record(record)
-        self.save_state(model)
 
     def save_state(self, model):
         """Save what the next epoch needs."""
@@ -404,10 +421,13 @@ def fit(model, run, record, batches, validation, args, network=None):
             raise DataError(f"--tensorboard needs the package {missing[0]}: pip install {' '.join(missing)}")
     model.optimizer.build(model.trainable_variables)
     if args.fresh:
-        run.save_state(model)
+        run.start(model)
     else:
         run.restore(model)
     done = len(run.rows)
+    ran = environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
+    if done and run.behind():
+        run.publish(network, record | ran)
     if done > args.epochs:
         raise DataError(f"{run.path('state.npz')}: {done} epochs are done already, more than --epochs {args.epochs}; "
                         "--evaluate prints their table, --fresh trains again")
@@ -419,7 +439,6 @@ def fit(model, run, record, batches, validation, args, network=None):
     else:
         if done:
             print(f"going on after epoch {done} of {args.epochs}")
-        ran = environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
         run.part, record = {"first_epoch": done + 1, **ran}, record | ran
         callbacks = [Epochs(run, network, record, batches, args.epochs, args.patience)]
         if args.tensorboard:

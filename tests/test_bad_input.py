@@ -1,6 +1,8 @@
 """Bad input to the bAbI scripts: one clear line on standard error, exit status 2, nothing saved before is lost."""
 import json
 import os
+import subprocess
+import sys
 
 import h5py
 import pytest
@@ -10,6 +12,7 @@ import RN_bAbI
 import small_babi
 import training
 import WMemNN_bAbI as script
+from conftest import ROOT
 from run_files import contents
 
 NAME = "WMemNN_bAbI_4_4_3_0_1"
@@ -66,6 +69,19 @@ def refused(capsys, argv, main=script.main):
 ])
 def test_arguments(capsys, argv, reason):
     assert reason in refused(capsys, argv)
+
+
+def test_a_backend_that_is_none():
+    ended = subprocess.run([sys.executable, "WMemNN_bAbI.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=False,
+                           env={**os.environ, "KERAS_BACKEND": "bogus"})
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert "'bogus' cannot be loaded" in ended.stderr and "set KERAS_BACKEND to tensorflow or jax" in ended.stderr
+
+
+def test_more_facts_than_fit_into_memory(capsys, data, tmp_path):
+    argv = arguments(data, str(tmp_path))
+    argv[2] = str(10**14)
+    assert "not enough memory" in refused(capsys, argv)
 
 
 def test_missing_data_says_how_to_get_it(capsys, tmp_path):
@@ -211,11 +227,11 @@ def test_a_models_folder_that_is_read_only(capsys, data, tmp_path, monkeypatch):
 def test_a_full_disk_leaves_what_was_saved(capsys, data, trained, tmp_path, kind):
     for name, content in contents(trained).items():
         (tmp_path / name).write_bytes(content)
-    full = tmp_path / f".{NAME}.{kind}"  # where the file is written before it takes its name
+    full = tmp_path / f".{NAME}.{kind}.{os.getpid()}"  # where the file is written before it takes its name
     full.symlink_to("/dev/full")
     error = refused(capsys, [*arguments(data, str(tmp_path), "--fresh"), "--steps-per-epoch", "1"])
     assert f"{NAME}.{kind}: cannot be written (No space left on device)" in error
-    assert (tmp_path / f"{NAME}.{kind}").read_bytes() == contents(trained)[f"{NAME}.{kind}"]
+    assert contents(tmp_path / "earlier-1") == contents(trained)
     assert not os.path.lexists(full)
 
 

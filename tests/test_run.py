@@ -167,17 +167,23 @@ class Crash(BaseException):
 
 def test_a_crash_between_any_two_writes_is_made_good(finished, data, tmp_path, monkeypatch):
     """The run is cut short of each kind of file in turn, the state of the second epoch last, and goes on every time."""
-    whole = training.write_whole
-    for kind, epochs_in_log in (("weights.h5", 0), ("csv", 0), ("json", 1), ("state.npz", 2)):
+    whole, saved = training.write_whole, []
+    for kind, epochs_in_log in (("state.npz", 0), ("weights.h5", 0), ("csv", 0), ("json", 1), ("state.npz", 1)):
         def cut(path, content, kind=kind, epochs_in_log=epochs_in_log):
-            if path.endswith(f"{NAME}.{kind}") and epochs_in_log == (len(log(tmp_path)) if epochs_in_log else 0):
+            done = len(log(tmp_path)) if os.path.exists(tmp_path / f"{NAME}.csv") else 0
+            if path.endswith(f"{NAME}.{kind}") and done == epochs_in_log:
                 raise Crash
+            saved.append(path.rpartition(NAME)[2])
             whole(path, content)
 
         monkeypatch.setattr(training, "write_whole", cut)
         with pytest.raises(Crash):
             script.main(arguments(data, tmp_path))
     monkeypatch.undo()
+    # No epoch was trained twice but the second, of which nothing had been saved.
+    assert [kind for kind in saved if kind != ".trial"] == [
+        ".state.npz", ".state.npz", ".weights.h5", ".weights.h5", ".csv", ".weights.h5", ".csv", ".json"]
+    assert record(tmp_path)["weights_sha256"] == training.file_digest(tmp_path / f"{NAME}.weights.h5")
     script.main(arguments(data, tmp_path))
     assert_same_weights(tmp_path, finished)
     assert [row["val_accuracy"] for row in log(tmp_path)] == [row["val_accuracy"] for row in log(finished)]
@@ -368,7 +374,9 @@ def test_more_epochs_of_a_constant_rate_go_on(finished, data, tmp_path):
 
 def test_fresh_starts_over(finished, data, tmp_path):
     script.main(arguments(data, tmp_path, lr="0.02", epochs="1"))
+    before = run_files.contents(tmp_path)
     script.main(arguments(data, tmp_path, "--fresh"))
+    assert run_files.contents(tmp_path / "earlier-1") == before
     assert_same_weights(tmp_path, finished)
 
 
