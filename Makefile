@@ -14,8 +14,9 @@ babi: $(VENV)/run
 	@if [ "$(BABI)" != data/babi ]; then :; \
 	elif [ -e $(TASKS)/SIMULATED.txt ]; then \
 		echo "make: data/babi holds SIMULATED data; $(VENV)/bin/python data/get_babi.py puts the released in its place"; \
-	elif [ ! -d $(TASKS) ]; then \
+	elif [ -z "$$(find -L data/babi -name 'qa1_*' 2>/dev/null)" ]; then \
 		$(VENV)/bin/python data/get_babi.py || { \
+			status=$$?; [ $$status -eq 2 ] || exit $$status; \
 			echo "make: training on SIMULATED data, not the released benchmark"; \
 			$(VENV)/bin/python data/simulate_babi.py --out data/babi; }; \
 	fi

@@ -187,16 +187,17 @@ def read_tasks(path, tasks=range(1, 21)):
     Raises:
         DataError: nothing there, no such task, an unreadable or truncated archive, bytes that are not UTF-8.
     """
-    root, variant = path.rstrip("/"), "en-10k"
+    root, variant, named = path.rstrip("/"), "en-10k", False
     if not os.path.exists(root) and os.path.basename(root) in VARIANTS:
-        root, variant = os.path.split(root)
+        root, variant, named = *os.path.split(root), True
     if not os.path.exists(root):
         raise DataError(f"{path}: no such file or folder; {HOW_TO_GET_IT}")
     wanted = {f"qa{task}_{TASKS[task - 1]}_{split}.txt": (task, split)
               for task in tasks for split in ("train", "test")}
     try:
         if os.path.isdir(root):
-            contents, variant, simulated = _read_folder(root, variant, wanted)
+            places = [os.path.join(root, RELEASE, variant), os.path.join(root, variant)]
+            contents, variant, simulated = _read_folder(places if named else [*places, root], wanted)
         else:
             contents, simulated = _read_archive(root, variant, wanted)
     except DataError:
@@ -222,8 +223,8 @@ def read_tasks(path, tasks=range(1, 21)):
     return TaskFiles(root, texts, hashes, simulated)
 
 
-def _read_folder(root, variant, wanted):
-    for folder in (os.path.join(root, RELEASE, variant), os.path.join(root, variant), root):
+def _read_folder(places, wanted):
+    for folder in places:
         found = [name for name in wanted if os.path.isfile(os.path.join(folder, name))]
         if found:
             break

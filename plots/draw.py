@@ -44,12 +44,19 @@ def main():
     parser.add_argument("--seeds", type=command_line.natural_number, default=0, metavar="N",
                         help="give the mean and deviation of the first N runs, all on bAbI")
     options = parser.parse_args()
+    if len(dict(options.runs)) < len(options.runs):
+        parser.error("two runs have the same label")
+    if options.seeds == 1 or options.seeds > len(options.runs):
+        parser.error(f"--seeds is of 2 runs or more, and of no more than are given, not {options.seeds} of {len(options.runs)}")
     logs, tests = {}, {}
     for label, paths in options.runs:
         logs[label] = []
         for path in paths:
             with open(f"{path}.json", encoding="utf-8") as file:
-                record = json.load(file)
+                try:
+                    record = json.load(file)
+                except ValueError as error:
+                    raise data_utils.DataError(f"{path}.json: not a record ({error}); restore it") from None
             if "ensemble" not in record:
                 logs[label] += read_log(f"{path}.csv")
         if "test" not in record:
@@ -57,17 +64,19 @@ def main():
         tests[label] = record["test"]
         if "error" in tests[label] and len(tests[label]["error"]) < len(data_utils.TASKS):
             raise data_utils.DataError(f"{path}.json: a run on some of the tasks; the table and the pictures are of runs on all")
-    os.makedirs(options.out, exist_ok=True)
     on_babi = {"mean_error" in test for test in tests.values()}
+    if len(on_babi) > 1:
+        parser.error("the runs are all on bAbI, or all on NLVR")
+    if options.seeds and on_babi == {False}:
+        parser.error("--seeds is for runs on bAbI")
+    os.makedirs(options.out, exist_ok=True)
     if on_babi == {True}:
         print(babi_table(tests, options.seeds))
         draw_curves(logs, os.path.join(options.out, "curves.png"))
         draw_tasks(tests, os.path.join(options.out, "tasks.png"))
-    elif on_babi == {False}:
+    else:
         print(nlvr_table(tests))
         draw_accuracy(logs, tests, os.path.join(options.out, "nlvr.png"))
-    else:
-        parser.error("the runs are all on bAbI, or all on NLVR")
 
 
 def read_log(path):

@@ -1,6 +1,7 @@
 """Parsing of bAbI, from text to packed batches; on small made-up files, and on the real data where it is."""
 import io
 import os
+import shutil
 import tarfile
 
 import numpy as np
@@ -128,6 +129,13 @@ def test_reading_an_archive_writes_nothing(small, tmp_path):
     data_utils.read_tasks(packed, [1, 2])
     assert sorted(tmp_path.rglob("*")) == before
     assert not os.path.exists("/etc/escaped.txt") and not os.path.exists(tmp_path.parent / "escaped.txt")
+
+
+def test_a_variant_that_is_not_there_is_not_another(small, tmp_path):
+    shutil.copytree(os.path.join(small, "tasks_1-20_v1-2", "en-10k"), tmp_path / "files")
+    assert len(data_utils.read_tasks(str(tmp_path / "files"), [1, 2]).hashes) == 4
+    with pytest.raises(data_utils.DataError, match="4 of 4 task files are missing"):
+        data_utils.read_tasks(str(tmp_path / "files" / "en"), [1, 2])
 
 
 def test_unreadable_data_is_named(small, tmp_path):

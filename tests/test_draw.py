@@ -18,6 +18,10 @@ def commands():
     return [[" ".join(argument.split()) for argument in arguments] for arguments in found]  # a label may be wrapped
 
 
+def test_all_commands_are_found():
+    assert len(commands()) == run_files.readmes().count("`python plots/draw.py ") == 3
+
+
 @pytest.mark.parametrize("number", range(len(commands())))
 def test_the_readmes_have_the_tables_of_their_records(number, tmp_path):
     command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), *commands()[number], "--out", str(tmp_path)]
@@ -31,7 +35,22 @@ def test_the_readmes_have_the_tables_of_their_records(number, tmp_path):
     ("one=models/nowhere", "models/nowhere.json: No such file"),
     ("one=models/no-penalty/WMemNN_bAbI_30_30_30_0_1", "no test errors")])
 def test_runs_that_cannot_be_drawn(run, reason, tmp_path):
-    command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), run, "--out", str(tmp_path / "pictures")]
+    refused([run], reason, tmp_path)
+
+
+def refused(runs, reason, folder):
+    command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), *runs, "--out", str(folder / "pictures")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2 and reason in ended.stderr and ended.stderr.count("\n") == 1
-    assert not os.listdir(tmp_path)
+    assert not os.path.exists(folder / "pictures")
+
+
+def test_a_damaged_record_labels_and_seeds_that_do_not_fit(tmp_path):
+    run = "models/simulated/WMemNN_bAbI_30_30_30_0_1"
+    (tmp_path / "damaged.json").write_text("{")
+    refused([f"one={tmp_path}/damaged"], "damaged.json: not a record", tmp_path)
+    refused([f"one={run}", f"one={run}"], "two runs have the same label", tmp_path)
+    refused([f"one={run}", "--seeds", "2"], "not 2 of 1", tmp_path)
+    refused([f"one={run}", "--seeds", "1"], "not 1 of 1", tmp_path)
+    on_nlvr = "models/WMemNN_NLVR_100_24_128_50_1234"
+    refused([f"one={on_nlvr}", f"two={on_nlvr}", "--seeds", "2"], "--seeds is for runs on bAbI", tmp_path)
