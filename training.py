@@ -245,7 +245,8 @@ class Run:
 
     def start(self, model):
         """Begin with a compiled model; what there is of an earlier run of this name is moved into a folder of its own."""
-        earlier = [path for path in map(self.path, ("weights.h5", "csv", "json", "state.npz")) if os.path.exists(path)]
+        # The state first: without it the others are those of an earlier run, also where this is interrupted.
+        earlier = [path for path in map(self.path, ("state.npz", "weights.h5", "csv", "json")) if os.path.exists(path)]
         if earlier:
             number = 1
             while os.path.exists(folder := os.path.join(self.models, f"earlier-{number}")):
