@@ -29,7 +29,7 @@ def parsed_once():
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "40-epochs", "paper's settings, 40 epochs"),
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "wide-embeddings", "embeddings from -1 to 1, 66 epochs"),
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "simulated", "simulated only, 15 epochs"),
-    (RN_bAbI, "--seed 1", "relation-network", "Relation Network, 44 epochs")])
+    (RN_bAbI, "--seed 1", "relation-network", "Relation Network, 70 epochs")])
 def test_the_weights_in_the_repository_give_the_errors_of_the_readmes(
         real_babi, tmp_path, capsys, script, arguments, folder, label):
     models = os.path.join(ROOT, "models", folder)
