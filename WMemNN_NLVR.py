@@ -235,9 +235,9 @@ def train(args, model, nlvr, run, record):
 def report(args, model, nlvr):
     """Predict every image of dev and test, and count what is right.
 
-    What is to be written to NAME.SPLIT.csv has a line for each image, its file name and "true" or "false", which is what the corpus's own script
-    reads: https://github.com/lil-lab/nlvr, nlvr/metrics_images.py PREDICTIONS SPLIT.json. Its "precision" is the
-    accuracy here, and its "consistency", which asks for all images of all examples of a sentence, the last figure.
+    What is to be written to NAME.SPLIT.csv has a line for each image, its file name and "true" or "false", which is what the
+    corpus's own script reads: https://github.com/lil-lab/nlvr, nlvr/metrics_images.py PREDICTIONS SPLIT.json. Its "precision" is
+    the accuracy here, and its "consistency", which asks for all images of all examples of a sentence, the last figure.
 
     Returns:
         two dicts: from split to the figures of `nlvr_data.measure`, and from the ending of a file to its content, bytes; with

@@ -187,9 +187,9 @@ def read_tasks(path, tasks=range(1, 21)):
     Raises:
         DataError: nothing there, no such task, an unreadable or truncated archive, bytes that are not UTF-8.
     """
-    root, variant, named = path.rstrip("/"), "en-10k", False
+    root, variant = path.rstrip("/"), "en-10k"
     if not os.path.exists(root) and os.path.basename(root) in VARIANTS:
-        root, variant, named = *os.path.split(root), True
+        root, variant = os.path.split(root)
     if not os.path.exists(root):
         raise DataError(f"{path}: no such file or folder; {HOW_TO_GET_IT}")
     wanted = {f"qa{task}_{TASKS[task - 1]}_{split}.txt": (task, split)
@@ -197,7 +197,9 @@ def read_tasks(path, tasks=range(1, 21)):
     try:
         if os.path.isdir(root):
             places = [os.path.join(root, RELEASE, variant), os.path.join(root, variant)]
-            contents, variant, simulated = _read_folder(places if named else [*places, root], wanted)
+            if root == path.rstrip("/"):  # no variant was named, which the files themselves might not be
+                places.append(root)
+            contents, variant, simulated = _read_folder(places, wanted)
         else:
             contents, simulated = _read_archive(root, variant, wanted)
     except DataError:

@@ -36,6 +36,7 @@ def test_the_readmes_have_the_tables_of_their_records(number, tmp_path):
     ("one=models/no-penalty/WMemNN_bAbI_30_30_30_0_1", "no test errors")])
 def test_runs_that_cannot_be_drawn(run, reason, tmp_path):
     refused([run], reason, tmp_path)
+    assert not os.listdir(tmp_path)
 
 
 def refused(runs, reason, folder):

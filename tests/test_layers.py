@@ -407,6 +407,12 @@ def all_layers():
     }
 
 
+def batch_of(inputs, random):
+    """Four random rows for each input."""
+    return [random.integers(0, 4, (4, *i.shape[1:])).astype("int32") if i.dtype == "int32"
+            else random.normal(size=(4, *i.shape[1:])).astype("float32") for i in inputs]
+
+
 LAYERS = ["encoder", "lstm encoder", "storage", "reconstruction", "attention", "controller", "reasoning", "box encoder",
           "perceptron", "visual", "visual with heads"]
 
@@ -419,8 +425,7 @@ def test_layers_survive_saving_and_loading(name, tmp_path, random):
     enlarge(layer, random)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    batch = [random.integers(0, 4, (4, *i.shape[1:])).astype("int32") if i.dtype == "int32"
-             else random.normal(size=(4, *i.shape[1:])).astype("float32") for i in inputs]
+    batch = batch_of(inputs, random)
     np.testing.assert_array_equal(loaded(batch), model(batch))
     assert [loss.shape for loss in loaded.losses] == [loss.shape for loss in model.losses]
     assert through_config(layer).get_config() == layer.get_config()
@@ -501,8 +506,7 @@ def test_layers_compute_in_the_dtype_of_their_policy(name, random):
     """Whether the policy is that of the layer alone, or of all."""
     policy = "mixed_float16"
     layer, makers = all_layers()[name]
-    batch = [random.integers(0, 4, (4, *i.shape[1:])).astype("int32") if i.dtype == "int32"
-             else random.normal(size=(4, *i.shape[1:])).astype("float32") for i in (make() for make in makers)]
+    batch = batch_of([make() for make in makers], random)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
