@@ -223,8 +223,8 @@ def train(args, model, nlvr, run, record):
           f"{batches.batch_size} an epoch")
     rate = training.learning_rate(args, args.lr, batches.steps)
     # XLA's convolutions and products of few rows are slower on CPUs than TensorFlow's own.
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
-                  keras.losses.BinaryCrossentropy(from_logits=True), metrics=[accuracy],
+    model.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
+                  training.BinaryCrossentropy(), metrics=[accuracy],
                   jit_compile=keras.backend.backend() == "jax")
     return training.fit(model, run, record, batches, validation, args)
 

@@ -422,8 +422,8 @@ def _train(args, model, babi, files, record, pairs, refinement):
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)
     auxiliary = {name: getattr(args, name) for name in ("reconstruction", "overlap") if getattr(args, name, 0.0)}
     trained = with_auxiliary_losses(model, args.batch_size, len(babi.words) + 1, **auxiliary) if auxiliary else model
-    trained.compile(keras.optimizers.Adam(rate, global_clipnorm=args.clip_norm),
-                    training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
+    trained.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
+                    training.SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
                     steps_per_execution=min(25, batches.steps))
     return training.fit(trained, files, record, batches, validation, args, network=model)
 

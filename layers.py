@@ -27,6 +27,7 @@ For images (NLVR) the memories are the cells of a grid over a box of the image: 
 looks at them with a PerceptronAttention for each box and hop, and SentenceEncoder and RelationalReasoning are the same.
 """
 import numbers
+import random
 
 import keras
 from keras import ops
@@ -53,6 +54,47 @@ def _layer_sizes(units):
 
 
 @keras.saving.register_keras_serializable("wmemnn")
+class Glorot(keras.initializers.Initializer):
+    """Glorot's initial values as Keras 1 draws them: of variance 2 / (rows + columns), the normal ones not truncated.
+
+    Several kernels may stand side by side in one matrix, as those of the gates of a GRU or of the heads of a hop. Each is then
+    drawn as if it were alone: the columns are those of one of them. (Keras 2 and 3 take the whole matrix, and truncate.)
+
+    Args:
+        distribution: "normal" or "uniform".
+        kernels: int, how many stand side by side.
+        seed: int, or None for one of its own.
+    """
+
+    def __init__(self, distribution="normal", kernels=1, seed=None):
+        if distribution not in ("normal", "uniform"):
+            raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")
+        (self.kernels,) = _positive(kernels=kernels)
+        self.distribution, self._given_seed = distribution, seed
+        self.seed = random.randrange(2**31) if seed is None else seed
+
+    def __call__(self, shape, dtype=None):
+        deviation = (2.0 / (shape[0] + shape[-1] / self.kernels)) ** 0.5
+        if self.distribution == "normal":
+            return keras.random.normal(shape, 0.0, deviation, dtype=dtype, seed=self.seed)
+        limit = 3.0**0.5 * deviation
+        return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=self.seed)
+
+    def get_config(self):
+        return {"distribution": self.distribution, "kernels": self.kernels, "seed": self._given_seed}
+
+
+def _anew(initializer):
+    """An initializer like this one that draws other values."""
+    return type(initializer).from_config(initializer.get_config())
+
+
+def _initializer(given, distribution="normal", kernels=1):
+    """The initializer that was given, or that of the paper."""
+    return Glorot(distribution, kernels) if given is None else keras.initializers.get(given)
+
+
+@keras.saving.register_keras_serializable("wmemnn")
 class SentenceEncoder(keras.layers.Layer):
     """Input module: the last output of a GRU or an LSTM over the embedded words of a sentence.
 
@@ -69,52 +111,72 @@ class SentenceEncoder(keras.layers.Layer):
         c <- f * c + i * tanh(x_t W_c + h U_c + b_c)
         h <- o * tanh(c)
 
-    Words 0 are padding: they leave the state as it is, wherever they stand. The products E W are computed once for the
-    vocabulary, not once for each word read.
+    Words 0 are padding. What they do is an argument: *masked*, they leave the state as it is, wherever they stand; *trained*,
+    they are read like any other word, with row 0 of E, so that they belong to the left of a sentence; *zero*, they are read
+    as well, but E has no row for them, and x_t = 0. The products E W are computed once for the vocabulary, not once for each
+    word read.
 
     Args:
-        vocabulary_size: int, rows of E, number 0 included.
+        vocabulary_size: int, word numbers, 0 included: the rows of E, or one more than them if padding is "zero".
         embedding_dim: int, columns of E.
         units: int, size of h.
         cell: "gru" or "lstm".
-        embeddings_initializer: Keras initializer of E.
+        embeddings_initializer, kernel_initializer, recurrent_initializer: Keras initializers of E, of W_z, W_r, W_h side by
+            side, and of U_z, U_r, U_h. By default those of the authors: `Glorot`, for each gate.
+        padding: "masked", "trained" or "zero".
+        recurrent_activation: "hard_sigmoid" or "sigmoid", of the gates; by default as in the equations above. (This
+            hard_sigmoid is that of Keras 2, see above.)
+        padding_in_front: int, how many words 0 are read in front of every sentence, for sentences that come without the
+            padding that they all have. Computed once, not for each sentence.
 
     Call arguments:
         words: integers (..., length), word numbers below `vocabulary_size`; the length is static.
 
     Returns:
-        h (..., units), with the mask of those sentences that have a word, (...), where there is at least one such axis.
+        h (..., units). If padding is "masked", with the mask of those sentences that have a word, (...), where there is at
+        least one such axis.
 
     Raises:
-        ValueError: a size below 1; another cell; words without a static length.
+        ValueError: a size below 1; another cell, padding or activation; words without a static length.
     """
 
-    def __init__(self, vocabulary_size, embedding_dim, units, cell="gru", embeddings_initializer="uniform", **kwargs):
+    def __init__(self, vocabulary_size, embedding_dim, units, cell="gru", embeddings_initializer=None, kernel_initializer=None,
+                 recurrent_initializer=None, padding="masked", recurrent_activation=None, padding_in_front=0, **kwargs):
         super().__init__(**kwargs)
         self.vocabulary_size, self.embedding_dim, self.units = _positive(
             vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, units=units)
         if cell not in ("gru", "lstm"):
             raise ValueError(f"cell is 'gru' or 'lstm', not {cell!r}")
-        self.cell = cell
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        if padding not in ("masked", "trained", "zero"):
+            raise ValueError(f"padding is 'masked', 'trained' or 'zero', not {padding!r}")
+        recurrent_activation = recurrent_activation or ("hard_sigmoid" if cell == "gru" else "sigmoid")
+        if recurrent_activation not in ("hard_sigmoid", "sigmoid"):
+            raise ValueError(f"recurrent_activation is 'hard_sigmoid' or 'sigmoid', not {recurrent_activation!r}")
+        self.cell, self.padding, self.recurrent_activation = cell, padding, recurrent_activation
+        self.padding_in_front, _ = padding_in_front, _positive(**{"padding_in_front + 1": padding_in_front + 1})
+        self.gates = 3 if cell == "gru" else 4
+        self.embeddings_initializer = _initializer(embeddings_initializer)
+        self.kernel_initializer = _initializer(kernel_initializer, kernels=self.gates)
+        self.recurrent_initializer = _initializer(recurrent_initializer, kernels=self.gates)
+        self._gate = hard_sigmoid if recurrent_activation == "hard_sigmoid" else ops.sigmoid
         self.supports_masking = True
 
     def build(self, words_shape):
         if words_shape[-1] is None:
             raise ValueError(f"{self.name}: the words' last axis, the sentence length, is static; shape {words_shape}")
-        gates = 3 if self.cell == "gru" else 4
+        rows, columns = self.vocabulary_size - (self.padding == "zero"), self.gates * self.units
         self.embeddings = self.add_weight(
-            shape=(self.vocabulary_size, self.embedding_dim), initializer=self.embeddings_initializer, name="embeddings")
+            shape=(rows, self.embedding_dim), initializer=self.embeddings_initializer, name="embeddings")
         self.kernel = self.add_weight(
-            shape=(self.embedding_dim, gates * self.units), initializer="glorot_normal", name="kernel")
+            shape=(self.embedding_dim, columns), initializer=self.kernel_initializer, name="kernel")
         self.recurrent_kernel = self.add_weight(
-            shape=(self.units, gates * self.units), initializer="orthogonal", name="recurrent_kernel")
+            shape=(self.units, columns), initializer=self.recurrent_initializer, name="recurrent_kernel")
 
         def open_forget_gate(shape, dtype=None):
             return ops.cast(ops.arange(shape[0]) // self.units == 1, dtype)
 
-        self.bias = self.add_weight(shape=(gates * self.units,), name="bias",
-                                    initializer="zeros" if self.cell == "gru" else open_forget_gate)
+        self.bias = self.add_weight(
+            shape=(columns,), name="bias", initializer="zeros" if self.cell == "gru" else open_forget_gate)
 
     def call(self, words):
         return self.read(words)[..., :self.units]
@@ -126,28 +188,37 @@ class SentenceEncoder(keras.layers.Layer):
 
         Args:
             words: integers (..., length).
-            initial_state: (..., state size), the state to go on from; zeros by default.
+            initial_state: (..., state size), the state to go on from; by default zeros, then `padding_in_front`.
         Returns:
             (..., state size): units of a GRU, twice as many of an LSTM.
         """
         outer_shape = ops.shape(words)[:-1]
         words = ops.reshape(words, (-1, words.shape[-1]))
         parts, step = (1, self._gru_step) if self.cell == "gru" else (2, self._lstm_step)
-        if initial_state is None:
-            state = [ops.zeros((ops.shape(words)[0], self.units), self.compute_dtype)] * parts
-        else:
+        projected = ops.matmul(self.embeddings, self.kernel)
+        if self.padding == "zero":
+            projected = ops.pad(projected, ((1, 0), (0, 0)))
+        projected = projected + self.bias
+        if initial_state is not None:
             state = ops.split(ops.reshape(initial_state, (-1, parts * self.units)), parts, axis=1)
-        projected = ops.matmul(self.embeddings, self.kernel) + self.bias
+        else:
+            state = [ops.zeros((1, self.units), self.compute_dtype)] * parts
+            if self.padding != "masked":
+                for _ in range(self.padding_in_front):
+                    state = step(projected[:1], *state)
+            state = [ops.repeat(part, ops.shape(words)[0], axis=0) for part in state]
         for t in range(words.shape[1]):
             word = words[:, t]
-            real = ops.expand_dims(word, 1) != 0
             stepped = step(ops.take(projected, word, axis=0), *state)
-            state = [ops.where(real, after, before) for after, before in zip(stepped, state)]
+            if self.padding == "masked":
+                real = ops.expand_dims(word, 1) != 0
+                stepped = [ops.where(real, after, before) for after, before in zip(stepped, state)]
+            state = stepped
         return ops.reshape(ops.concatenate(state, axis=1), (*outer_shape, parts * self.units))
 
     def _gru_step(self, projected_word, hidden):
         gates, units = 2 * self.units, self.units
-        update_reset = hard_sigmoid(
+        update_reset = self._gate(
             projected_word[:, :gates] + ops.matmul(hidden, self.recurrent_kernel[:, :gates]))
         update, reset = update_reset[:, :units], update_reset[:, units:]
         candidate = ops.tanh(
@@ -157,11 +228,11 @@ class SentenceEncoder(keras.layers.Layer):
     def _lstm_step(self, projected_word, hidden, carry):
         sums = projected_word + ops.matmul(hidden, self.recurrent_kernel)
         enter, forget, candidate, leave = ops.split(sums, 4, axis=1)
-        carry = ops.sigmoid(forget) * carry + ops.sigmoid(enter) * ops.tanh(candidate)
-        return ops.sigmoid(leave) * ops.tanh(carry), carry
+        carry = self._gate(forget) * carry + self._gate(enter) * ops.tanh(candidate)
+        return self._gate(leave) * ops.tanh(carry), carry
 
     def compute_mask(self, words, previous_mask=None):
-        if len(words.shape) < 2:
+        if len(words.shape) < 2 or self.padding != "masked":
             return None
         return ops.any(ops.not_equal(words, 0), axis=-1)
 
@@ -170,8 +241,10 @@ class SentenceEncoder(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "vocabulary_size": self.vocabulary_size,
-                "embedding_dim": self.embedding_dim, "units": self.units, "cell": self.cell,
-                "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer)}
+                "embedding_dim": self.embedding_dim, "units": self.units, "cell": self.cell, "padding": self.padding,
+                "recurrent_activation": self.recurrent_activation, "padding_in_front": self.padding_in_front,
+                **{name: keras.initializers.serialize(getattr(self, name))
+                   for name in ("embeddings_initializer", "kernel_initializer", "recurrent_initializer")}}
 
 
 @keras.saving.register_keras_serializable("wmemnn")
@@ -313,22 +386,27 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
     For head h = 1 ... heads, and the facts i of the story:
 
         s_i = tanh(m_i W_h) . q / sqrt(units)
-        a = softmax over i of s
+        a_i = c_i exp(s_i) / sum over j of c_j exp(s_j)
         o_h = sum over i of a_i m_i
         o = [o_1; ...; o_heads] W_o
 
-    The memories themselves are not projected, and no kernel has a bias. A story without facts gives o = 0.
+    The memories themselves are not projected, and no kernel has a bias. A story without facts gives o = 0. c_i is 1, and a the
+    softmax of s, unless `count` says how many equal memories slot i stands for. So the mx - n absent facts that the authors'
+    program pads a story of n facts with are one slot that counts mx - n times.
 
     Args:
         heads: int.
         units: int, size of a memory, of the query and of the output.
         kernel_regularizer: Keras regularizer of all W_h and W_o.
+        output_initializer: Keras initializer of W_o, by default the authors': `Glorot`. Each W_h starts by Glorot's uniform
+            values.
 
     Call arguments:
         memories: (facts of all stories, units) with `story`, or (batch, facts, units) with `memories_mask`.
         query: (batch, units).
         story: integers (facts of all stories,), the row of `query` that each memory belongs to; the slots with any
             other number are ignored.
+        count: c, integers or floats (facts of all stories,), or (batch, facts); slots with 0 are ignored. By default ones.
         memories_mask: booleans (batch, facts) or (facts of all stories,), which memories are real; by default all. Set by a
             layer that passes masks.
 
@@ -339,33 +417,32 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         ValueError: a size below 1; memories (facts, units) without `story`; another last axis than `units`.
     """
 
-    def __init__(self, heads, units, kernel_regularizer=None, **kwargs):
+    def __init__(self, heads, units, kernel_regularizer=None, output_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.heads, self.units = _positive(heads=heads, units=units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.output_initializer = _initializer(output_initializer)
 
-    def build(self, memories_shape, query_shape, story_shape=None):
+    def build(self, memories_shape, query_shape, story_shape=None, count_shape=None):
         for name, shape in (("memories", memories_shape), ("query", query_shape)):
             if shape[-1] != self.units:
                 raise ValueError(f"{self.name}: the last axis of {name} is units = {self.units}, not {shape[-1]}")
         self._check_story(memories_shape, story_shape)
-        # The heads' (units, units) matrices stand side by side; each starts with glorot_uniform's range of its own size.
-        limit = (6.0 / (2 * self.units)) ** 0.5
         self.head_kernels = self.add_weight(
-            shape=(self.units, self.heads * self.units), initializer=keras.initializers.RandomUniform(-limit, limit),
+            shape=(self.units, self.heads * self.units), initializer=Glorot("uniform", self.heads),
             regularizer=self.kernel_regularizer, name="head_kernels")
         self.output_kernel = self.add_weight(
-            shape=(self.heads * self.units, self.units), initializer="glorot_normal",
+            shape=(self.heads * self.units, self.units), initializer=self.output_initializer,
             regularizer=self.kernel_regularizer, name="output_kernel")
 
     def _check_story(self, memories_shape, story):
         if len(memories_shape) == 2 and story is None:
             raise ValueError(f"{self.name}: memories of shape (facts, units) need story, the row each belongs to")
 
-    def call(self, memories, query, story=None, memories_mask=None):
-        return self.attend(memories, query, story, memories_mask)[0]
+    def call(self, memories, query, story=None, count=None, memories_mask=None):
+        return self.attend(memories, query, story, count, memories_mask)[0]
 
-    def attend(self, memories, query, story=None, memories_mask=None):
+    def attend(self, memories, query, story=None, count=None, memories_mask=None):
         """The output o (batch, units), and the weights a, (facts of all stories, heads) or (batch * facts, heads).
 
         Args:
@@ -378,6 +455,9 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
             self._check_story(memories.shape, story)
             if memories_mask is not None:
                 story = ops.where(memories_mask, story, -1)
+        if count is not None:
+            count = ops.cast(ops.reshape(count, (-1,)), self.compute_dtype)
+            story = ops.where(count > 0, story, -1)
         story = with_unused_row(story, batch)  # the row is cut off at the end
         query = ops.pad(query, ((0, 1), (0, 0)))
         keys = ops.tanh(ops.reshape(ops.matmul(memories, self.head_kernels), (-1, self.heads, self.units)))
@@ -385,6 +465,8 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         # The softmax does not depend on what is subtracted from the scores, so no gradient flows through it.
         highest = ops.stop_gradient(ops.segment_max(ops.stop_gradient(scores), story, batch + 1))
         weights = ops.exp(scores - ops.take(highest, story, axis=0))
+        if count is not None:
+            weights = ops.expand_dims(count, 1) * weights
         total = ops.segment_sum(weights, story, batch + 1)
         weighted = ops.expand_dims(weights, 2) * ops.expand_dims(memories, 1)
         attended = ops.segment_sum(weighted, story, batch + 1)[:-1]
@@ -395,12 +477,13 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
     def compute_mask(self, memories, previous_mask=None):
         return None
 
-    def compute_output_shape(self, memories_shape, query_shape, story_shape=None):
+    def compute_output_shape(self, memories_shape, query_shape, story_shape=None, count_shape=None):
         return query_shape
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "units": self.units,
-                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+                "output_initializer": keras.initializers.serialize(self.output_initializer)}
 
 
 def lay_end_to_end(memories, mask=None):
@@ -431,9 +514,10 @@ class AttentionalController(keras.layers.Layer):
     Args:
         hops, heads, units: int.
         kernel_regularizer: Keras regularizer of all kernels.
+        kernel_initializer: Keras initializer of W_1, W_2 and the W_o of the hops, by default the authors': `Glorot`.
 
     Call arguments:
-        memories, story, memories_mask: as in MultiHeadMemoryAttention.
+        memories, story, count, memories_mask: as in MultiHeadMemoryAttention.
         question: u, (batch, units).
 
     Returns:
@@ -443,28 +527,30 @@ class AttentionalController(keras.layers.Layer):
         ValueError: a size below 1, or what MultiHeadMemoryAttention raises.
     """
 
-    def __init__(self, hops, heads, units, kernel_regularizer=None, **kwargs):
+    def __init__(self, hops, heads, units, kernel_regularizer=None, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.hops, self.heads, self.units = _positive(hops=hops, heads=heads, units=units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = _initializer(kernel_initializer)
         self.transition = [
-            keras.layers.Dense(size, kernel_initializer="glorot_normal", kernel_regularizer=self.kernel_regularizer,
+            keras.layers.Dense(size, kernel_initializer=_anew(self.kernel_initializer), kernel_regularizer=self.kernel_regularizer,
                                dtype=self.dtype_policy, name=f"transition_{i}")
             for i, size in enumerate((max(1, self.units // 2), self.units), start=1)]
         self.attention = [
-            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, dtype=self.dtype_policy, name=f"hop_{k + 1}")
+            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, _anew(self.kernel_initializer),
+                                     dtype=self.dtype_policy, name=f"hop_{k + 1}")
             for k in range(self.hops)]
 
-    def build(self, memories_shape, question_shape, story_shape=None):
+    def build(self, memories_shape, question_shape, story_shape=None, count_shape=None):
         self.transition[0].build((None, self.units))
         self.transition[1].build((None, max(1, self.units // 2)))
         for attention in self.attention:
             attention.build(memories_shape, question_shape, story_shape)
 
-    def call(self, memories, question, story=None, memories_mask=None):
-        return self.attend(memories, question, story, memories_mask)[0]
+    def call(self, memories, question, story=None, count=None, memories_mask=None):
+        return self.attend(memories, question, story, count, memories_mask)[0]
 
-    def attend(self, memories, question, story=None, memories_mask=None):
+    def attend(self, memories, question, story=None, count=None, memories_mask=None):
         """The working memory buffer, and the weights of all hops, as of `MultiHeadMemoryAttention.attend`.
 
         Args:
@@ -474,46 +560,49 @@ class AttentionalController(keras.layers.Layer):
         """
         output, buffer, weights = question, [], []
         for number in range(self.hops):
-            output, of_hop = self.hop(number, output, memories, story, memories_mask)
+            output, of_hop = self.hop(number, output, memories, story, count, memories_mask)
             buffer.append(output)
             weights.append(of_hop)
         return ops.stack(buffer, axis=1), ops.stack(weights, axis=1)
 
-    def hop(self, number, source, memories, story=None, memories_mask=None):
+    def hop(self, number, source, memories, story=None, count=None, memories_mask=None):
         """One hop: its output o (batch, units) and its weights (facts of all stories, heads).
 
         Args:
             number: int, counts the hops from 0.
             source: (batch, units), what its query is made from: u for the first hop, else the output of the hop before.
-            memories, story, memories_mask: as the call arguments.
+            memories, story, count, memories_mask: as the call arguments.
         """
         query = self.transition[1](self.transition[0](source))
-        return self.attention[number].attend(memories, query, story, memories_mask)
+        return self.attention[number].attend(memories, query, story, count, memories_mask)
 
     def compute_mask(self, memories, previous_mask=None):
         return None
 
-    def compute_output_shape(self, memories_shape, question_shape, story_shape=None):
+    def compute_output_shape(self, memories_shape, question_shape, story_shape=None, count_shape=None):
         return (question_shape[0], self.hops, self.units)
 
     def get_config(self):
         return {**super().get_config(), "hops": self.hops, "heads": self.heads, "units": self.units,
-                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
 
 
 @keras.saving.register_keras_serializable("wmemnn")
 class RelationalReasoning(keras.layers.Layer):
     """Reasoning module: the sum of g over all ordered pairs of objects, each pair with a condition.
 
-        r = sum over i, j of g([o_i; o_j; u]),   g(x) = relu(... relu(x W_1 + b_1) ... W_L + b_L)
+        r = sum over i, j of c_i c_j g([o_i; o_j; u]),   g(x) = relu(... relu(x W_1 + b_1) ... W_L + b_L)
 
     A Relation Network (Santoro et al. 2017, arXiv 1706.01427): on the working memory buffer in a W-MemNN, on the facts
     themselves in the network of that paper. W_1 is split into a part for o_i, one for o_j and one for u: the first layer
-    costs one product for each object and an addition for each pair.
+    costs one product for each object and an addition for each pair. c_i is 1 unless `count` says how many equal objects slot i
+    stands for.
 
     Args:
         units: sequence of int, the layers of g.
         kernel_regularizer: Keras regularizer of all kernels.
+        kernel_initializer: Keras initializer of all kernels, by default the authors': `Glorot`.
 
     Call arguments:
         objects: (batch, objects, features); or (objects of all stories, features) with `story`, `first` and `second`.
@@ -521,6 +610,7 @@ class RelationalReasoning(keras.layers.Layer):
         story: integers (objects of all stories,), the row of `condition` that each object belongs to.
         first, second: integers (pairs of all stories,), the objects i and j of each pair, both of the same story, such
             as `data_utils.pairs_of_facts` gives them; slots with `first` below 0 are ignored.
+        count: c, integers or floats (objects of all stories,), or (batch, objects). By default ones.
         objects_mask: booleans (batch, objects) or (objects of all stories,), which objects are real; by default all. A pair
             counts when both are.
 
@@ -531,19 +621,20 @@ class RelationalReasoning(keras.layers.Layer):
         ValueError: no layer, or a size below 1; objects (objects of all stories, features) without their pairs.
     """
 
-    def __init__(self, units=(128, 128, 128), kernel_regularizer=None, **kwargs):
+    def __init__(self, units=(128, 128, 128), kernel_regularizer=None, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.units = _layer_sizes(units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.kernel_initializer = _initializer(kernel_initializer)
         self.deeper = [
-            keras.layers.Dense(size, activation="relu", kernel_initializer="glorot_normal",
+            keras.layers.Dense(size, activation="relu", kernel_initializer=_anew(self.kernel_initializer),
                                kernel_regularizer=self.kernel_regularizer, dtype=self.dtype_policy, name=f"g_{i}")
             for i, size in enumerate(self.units[1:], start=2)]
 
-    def build(self, objects_shape, condition_shape, story_shape=None, first_shape=None, second_shape=None):
+    def build(self, objects_shape, condition_shape, story_shape=None, first_shape=None, second_shape=None, count_shape=None):
         self._check_pairs(objects_shape, story_shape, first_shape, second_shape)
         self.kernel = self.add_weight(
-            shape=(2 * objects_shape[-1] + condition_shape[-1], self.units[0]), initializer="glorot_normal",
+            shape=(2 * objects_shape[-1] + condition_shape[-1], self.units[0]), initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer, name="g_1_kernel")
         self.bias = self.add_weight(shape=(self.units[0],), initializer="zeros", name="g_1_bias")
         for dense, features in zip(self.deeper, self.units):
@@ -553,28 +644,34 @@ class RelationalReasoning(keras.layers.Layer):
         if len(objects_shape) == 2 and any(part is None for part in pairs):
             raise ValueError(f"{self.name}: objects of shape (objects, features) need story, first and second")
 
-    def call(self, objects, condition, story=None, first=None, second=None, objects_mask=None):
+    def call(self, objects, condition, story=None, first=None, second=None, count=None, objects_mask=None):
         features = objects.shape[-1]
         as_first = ops.matmul(objects, self.kernel[:features])
         as_second = ops.matmul(objects, self.kernel[features:2 * features])
         shared = ops.matmul(condition, self.kernel[2 * features:]) + self.bias
         if len(objects.shape) == 2:
             self._check_pairs(objects.shape, story, first, second)
-            return self._sum_over_listed_pairs(as_first, as_second, shared, story, first, second, objects_mask)
+            return self._sum_over_listed_pairs(as_first, as_second, shared, story, first, second, count, objects_mask)
         pairs = ops.expand_dims(as_first + ops.expand_dims(shared, 1), 2) + ops.expand_dims(as_second, 1)
         number = ops.shape(objects)[1] ** 2
         related = ops.reshape(self._deeper(ops.reshape(pairs, (-1, self.units[0]))), (-1, number, self.units[-1]))
         if objects_mask is not None:
             real = ops.expand_dims(objects_mask, 2) & ops.expand_dims(objects_mask, 1)
             related = ops.where(ops.reshape(real, (-1, number, 1)), related, 0.0)
+        if count is not None:
+            count = ops.cast(count, self.compute_dtype)
+            related = ops.reshape(ops.expand_dims(count, 2) * ops.expand_dims(count, 1), (-1, number, 1)) * related
         return ops.sum(related, axis=1)
 
-    def _sum_over_listed_pairs(self, as_first, as_second, shared, story, first, second, objects_mask):
+    def _sum_over_listed_pairs(self, as_first, as_second, shared, story, first, second, count, objects_mask):
         batch = ops.shape(shared)[0]
         # Objects of no story read any row of the condition; no pair names them.
         as_first = as_first + ops.take(shared, ops.clip(story, 0, batch - 1), axis=0)
         real, first, second = first >= 0, ops.maximum(first, 0), ops.maximum(second, 0)
         related = self._deeper(ops.take(as_first, first, axis=0) + ops.take(as_second, second, axis=0))
+        if count is not None:
+            count = ops.cast(count, self.compute_dtype)
+            related = ops.expand_dims(ops.take(count, first) * ops.take(count, second), 1) * related
         if objects_mask is not None:
             real = real & ops.take(objects_mask, first) & ops.take(objects_mask, second)
         # One more row than stories takes the slots without a pair; it is cut off at the end.
@@ -591,12 +688,13 @@ class RelationalReasoning(keras.layers.Layer):
         return None
 
     def compute_output_shape(self, objects_shape, condition_shape, story_shape=None, first_shape=None,
-                             second_shape=None):
+                             second_shape=None, count_shape=None):
         return (condition_shape[0], self.units[-1])
 
     def get_config(self):
         return {**super().get_config(), "units": self.units,
-                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}
+                "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
 
 
 @keras.saving.register_keras_serializable("wmemnn")
@@ -614,6 +712,8 @@ class BoxEncoder(keras.layers.Layer):
     Args:
         filters: int, above 2, size of a memory.
         mean, deviation: sequences of float, of each channel of the training images.
+        kernel_initializer: Keras initializer of the convolutions, by default the authors': normal values of variance
+            2 / (rows of the kernel), not truncated.
 
     Call arguments:
         boxes: pixels (boxes, height, width, channels), integers or floats; the last three sizes are static.
@@ -626,12 +726,15 @@ class BoxEncoder(keras.layers.Layer):
             without static sizes.
     """
 
-    def __init__(self, filters, mean, deviation, **kwargs):
+    def __init__(self, filters, mean, deviation, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
+        self.kernel_initializer = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal") \
+            if kernel_initializer is None else keras.initializers.get(kernel_initializer)
         self.filters, narrower = _positive(filters=filters, **{"filters - 2": filters - 2})
         self.mean, self.deviation = [float(x) for x in mean], [float(x) for x in deviation]
         self.convolutions = [
-            keras.layers.Conv2D(number, 3, padding="same", activation="relu", dtype=self.dtype_policy, name=f"convolution_{i}")
+            keras.layers.Conv2D(number, 3, padding="same", activation="relu", kernel_initializer=_anew(self.kernel_initializer),
+                                dtype=self.dtype_policy, name=f"convolution_{i}")
             for i, number in enumerate((self.filters, narrower), start=1)]
         self.pools = [keras.layers.MaxPooling2D(3, strides, dtype=self.dtype_policy) for strides in (3, 2)]
 
@@ -660,7 +763,8 @@ class BoxEncoder(keras.layers.Layer):
         return (boxes_shape[0], rows * columns, self.filters)
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "mean": self.mean, "deviation": self.deviation}
+        return {**super().get_config(), "filters": self.filters, "mean": self.mean, "deviation": self.deviation,
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
 
 
 @keras.saving.register_keras_serializable("wmemnn")
@@ -746,6 +850,7 @@ class VisualController(keras.layers.Layer):
         shared: bool, whether the places of a hop share one PerceptronAttention. Not in the paper.
         kernel_regularizer: Keras regularizer of all kernels.
         heads, scores: of each PerceptronAttention.
+        transition_initializer: Keras initializer of W, by default the authors': `Glorot`.
 
     Call arguments:
         memories: (boxes, memories, features).
@@ -762,8 +867,9 @@ class VisualController(keras.layers.Layer):
     """
 
     def __init__(self, hops=2, places=3, units=(256, 128), shared=False, kernel_regularizer=None, heads=1, scores="tanh",
-                 **kwargs):
+                 transition_initializer=None, **kwargs):
         super().__init__(**kwargs)
+        self.transition_initializer = _initializer(transition_initializer)
         self.hops, self.places, self.heads = _positive(hops=hops, places=places, heads=heads)
         self.units, self.shared = _layer_sizes(units), shared
         self.scores = keras.activations.get(scores)
@@ -776,6 +882,7 @@ class VisualController(keras.layers.Layer):
 
     def build(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape, look_of_image_shape):
         self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", dtype=self.dtype_policy,
+                                             kernel_initializer=self.transition_initializer,
                                              kernel_regularizer=self.kernel_regularizer, name="transition")
         self.transition.build((None, self.heads * memories_shape[-1]))
         for attention in self.attention:
@@ -801,4 +908,5 @@ class VisualController(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), "hops": self.hops, "places": self.places, "units": self.units,
                 "shared": self.shared, "heads": self.heads, "scores": keras.activations.serialize(self.scores),
+                "transition_initializer": keras.initializers.serialize(self.transition_initializer),
                 "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer)}

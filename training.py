@@ -67,6 +67,8 @@ except (ImportError, ValueError) as missing:
     sys.exit(2)
 if importlib.util.find_spec("tensorflow"):
     _import_quietly("tensorflow")  # keras.utils.set_random_seed imports it, whatever the backend
+import layers  # after keras
+
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
 
 KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
@@ -99,11 +101,52 @@ def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None, o
         "beside it; leave it out to go on with the new one")
 
 
+# Initial values
+
+
+def add_start_options(parser, embedding_scale="no"):
+    """Add the options that say what the weights start from."""
+    parser.add_argument(
+        "--start", choices=("authors", "port", "uniform"), default="authors",
+        help="initial values: of the authors' first version, on Keras 1; of their port to Keras 2; or uniform embeddings and the port's "
+        "for the rest (default %(default)s)")
+    parser.add_argument(
+        "--embedding-scale", type=positive_float, metavar="X",
+        help="word embeddings start uniform between -X and X, whatever the start of the rest (default: as --start says, 0.05 for uniform)")
+
+
+def encoder_initializers(args):
+    """The initializers of a `layers.SentenceEncoder`, as keywords, from the options of `add_start_options`.
+
+        authors   all normal, of variance 2 / (rows + columns), each gate by itself: the defaults of the layer
+        port      the same variance, truncated, all gates together; recurrent kernels orthogonal
+        uniform   embeddings uniform between -0.05 and 0.05, the rest as in the port
+    """
+    initializers = {}
+    if args.start != "authors":
+        initializers = {"kernel_initializer": "glorot_normal", "recurrent_initializer": "orthogonal"}
+    scale = args.embedding_scale or (0.05 if args.start == "uniform" else None)
+    if scale:
+        initializers["embeddings_initializer"] = keras.initializers.RandomUniform(-scale, scale)
+    elif args.start == "port":
+        initializers["embeddings_initializer"] = "glorot_normal"
+    return initializers
+
+
+def glorot_normal(args):
+    """Glorot's normal initial values of a kernel, truncated unless the start is the authors'."""
+    return layers.Glorot() if args.start == "authors" else keras.initializers.GlorotNormal()
+
+
 # Loss
 
+SMALLEST = 1e-7  # probability that a loss tells from 0; Keras 1 clips there, so that a worse answer has no gradient
 
-class BatchCrossentropy(keras.losses.Loss):
-    """Cross-entropy of logits summed over a training batch: its mean, times the size of a training batch.
+
+class SummedCrossentropy(keras.losses.Loss):
+    """Cross-entropy summed over a training batch: its mean, times the size of a training batch.
+
+        loss = - batch_size mean over questions of log(clip(softmax(logits)[answer], 1e-7, 1 - 1e-7))
 
     So the losses of batches of other sizes, such as those of validation, are on the same scale.
 
@@ -111,12 +154,25 @@ class BatchCrossentropy(keras.losses.Loss):
         batch_size: int, questions in a training batch.
     """
 
-    def __init__(self, batch_size, name="batch_crossentropy"):
+    def __init__(self, batch_size, name="summed_crossentropy"):
         super().__init__(name=name)
         self.batch_size = batch_size
 
     def call(self, y_true, y_pred):
-        return self.batch_size * keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        told = -keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        return -self.batch_size * _clipped(told)
+
+
+class BinaryCrossentropy(keras.losses.Loss):
+    """Mean cross-entropy of the logits of "true": - mean of log(clip(p, 1e-7, 1 - 1e-7)), p the probability of the label."""
+
+    def call(self, y_true, y_pred):
+        return -_clipped(keras.ops.log_sigmoid((2.0 * keras.ops.cast(y_true, y_pred.dtype) - 1.0) * y_pred))
+
+
+def _clipped(log_probability):
+    """The logarithm of a probability that is clipped to 1e-7 ... 1 - 1e-7."""
+    return keras.ops.clip(log_probability, math.log(SMALLEST), math.log1p(-SMALLEST))
 
 
 # The state of a run

@@ -433,7 +433,7 @@ def test_cosine_rises_then_falls_to_zero():
 def test_the_loss_of_a_batch_is_32_times_its_mean():
     logits = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
     cross_entropy = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1], [0, 2]]
-    np.testing.assert_allclose(training.BatchCrossentropy(32)(np.array([0, 2]), logits), 32 * cross_entropy.mean(),
+    np.testing.assert_allclose(training.SummedCrossentropy(32)(np.array([0, 2]), logits), 32 * cross_entropy.mean(),
                                rtol=1e-6)
 
 

@@ -34,7 +34,7 @@ def test_transcription_is_the_same_function():
     expected = keras.ops.convert_to_numpy(plain(list(transcription.padded_inputs(babi, babi.test))))
     np.testing.assert_allclose(model(batch), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(sum(model.losses), sum(plain.losses), rtol=1e-5)
-    loss = training.BatchCrossentropy(32)
+    loss = training.SummedCrossentropy(32)
     np.testing.assert_allclose(loss(babi.test.answer, expected), 32 * np.mean(
         np.log(np.exp(expected).sum(1)) - expected[np.arange(10), babi.test.answer]), rtol=1e-5)
 
