@@ -96,7 +96,7 @@ def measure(name, batch, facts):
     if name == "memory network":
         last_hop = model.get_layer("attentional_controller").output[:, -1]
         model = keras.Model(model.input, keras.layers.Dense(len(babi.answers), use_bias=False)(last_hop))
-    model.compile(keras.optimizers.Adam(args.lr), babi_training.training.BatchCrossentropy(batch),
+    model.compile(keras.optimizers.Adam(args.lr), babi_training.training.SummedCrossentropy(batch),
                   jit_compile=babi_training.with_xla(pairs))
     inputs = data_utils.pack_stories(babi, babi.train, np.arange(batch), pairs=pairs)
     times, begun = [], time.perf_counter()

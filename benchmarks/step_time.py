@@ -63,7 +63,7 @@ def load(options, mx):
 def compiled(model, args, babi_training, jit, steps_per_execution=25):
     keras = babi_training.keras
     model.compile(keras.optimizers.Adam(args.lr, global_clipnorm=args.clip_norm),
-                  babi_training.training.BatchCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
+                  babi_training.training.SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
                   steps_per_execution=steps_per_execution)
     return model
 
