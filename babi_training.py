@@ -18,8 +18,8 @@ from data import simulate_babi
 # Arguments
 
 
-def add_data_options(parser):
-    """Add the options that say what to train on."""
+def add_data_options(parser, padding):
+    """Add the options that say what to train on; `padding` is the script's own, "read" or "masked"."""
     add = parser.add_argument
     add("--data", metavar="PATH", default="data/babi",
         help="folder or .tar.gz of the bAbI tasks v1.2; PATH/en is the 1k data (default %(default)s)")
@@ -37,6 +37,9 @@ def add_data_options(parser):
     add("--first-epochs", type=command_line.positive_int, metavar="N", default=0, help="the number of those epochs")
     add("--reconstruction", type=command_line.natural_float, metavar="X", default=0.0,
         help="weight of an auxiliary loss: the words of fact and question, told from their encodings (default %(default)g)")
+    add("--padding", choices=("read", "masked"),
+        help=f"absent words and facts: read as the authors' programs do, words on the left and facts up to mx, or without any "
+        f"influence (default {padding}; with --evaluate or rd > 0 that of the weights)")
     add("--ensemble", type=command_line.seed_list, metavar="SEEDS",
         help="with --evaluate: the mean of the answer distributions of the runs of these seeds, such as 1,2")
 
@@ -52,24 +55,22 @@ def story_inputs(babi, pairs=False):
                   for name in kind._fields))
 
 
-def encode(inputs, babi, mx, embedding_dim, units, embedding_scale, cell="gru"):
+def encode(inputs, babi, embedding_dim, units, **options):
     """The memories of the facts (fact slots, units) and the encoded question (batch, units), each by a SentenceEncoder.
 
     Args:
         inputs: of `story_inputs`.
         babi: data_utils.Babi.
-        mx, embedding_dim, units, cell: the facts kept of a story, and as in `layers.SentenceEncoder`.
-        embedding_scale: float, the embeddings start uniform between minus and plus that.
+        embedding_dim, units, options: as of `layers.SentenceEncoder`.
     """
-    words = len(babi.words) + 1
+    def encoder(name):
+        of_one = {key: type(value).from_config(value.get_config()) if isinstance(value, keras.initializers.Initializer) else value
+                  for key, value in options.items()}  # the two encoders start from different values
+        return layers.SentenceEncoder(babi.word_rows(), embedding_dim, units, name=name, **of_one)
 
-    def encoder(vocabulary_size, name):
-        scale = keras.initializers.RandomUniform(-embedding_scale, embedding_scale)
-        return layers.SentenceEncoder(vocabulary_size, embedding_dim, units, cell, scale, name=name)
-
-    memories = layers.ShortTermStorage(encoder(words + mx, "fact_encoder"), name="short_term_storage")(
+    memories = layers.ShortTermStorage(encoder("fact_encoder"), name="short_term_storage")(
         inputs.sentences, inputs.sentence_of_fact, inputs.time_of_fact)
-    return memories, encoder(words, "question_encoder")(inputs.question)
+    return memories, encoder("question_encoder")(inputs.question)
 
 
 class ReconstructionLoss(keras.layers.Layer):
@@ -87,7 +88,7 @@ class ReconstructionLoss(keras.layers.Layer):
     Call arguments:
         logits, memories, question: outputs of the network, of the facts and of the question.
         words: int32 (batch, length), those of the question.
-        sentences, sentence_of_fact, story_of_fact: as in `data_utils.StoryBatch`.
+        sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact: as in `data_utils.StoryBatch`.
 
     Returns:
         logits.
@@ -99,10 +100,10 @@ class ReconstructionLoss(keras.layers.Layer):
         self.facts = layers.WordReconstruction(vocabulary_size, name="facts")
         self.questions = layers.WordReconstruction(vocabulary_size, name="questions")
 
-    def call(self, logits, memories, question, words, sentences, sentence_of_fact, story_of_fact):
+    def call(self, logits, memories, question, words, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact):
         batch = keras.ops.shape(words)[0]
         story = layers.with_unused_row(story_of_fact, batch)
-        real = keras.ops.cast(story_of_fact >= 0, self.compute_dtype)
+        real = keras.ops.cast(time_of_fact > 0, self.compute_dtype)
         facts = keras.ops.segment_sum(real, story, batch + 1)
         share = real / keras.ops.take(keras.ops.maximum(facts, 1.0), story)
         of_facts = keras.ops.sum(share * self.facts(memories, sentences, sentence_of_fact))
@@ -135,9 +136,9 @@ class OverlapLoss(keras.layers.Layer):
         self.scale = weight * batch_size
         self.controller = controller
 
-    def call(self, logits, memories, question, words, sentences, sentence_of_fact, story_of_fact):
-        pointed = layers.word_overlap(words, sentences, sentence_of_fact, story_of_fact)
-        _, weights = self.controller.hop(0, question, memories, story_of_fact)
+    def call(self, logits, memories, question, words, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact):
+        pointed = layers.word_overlap(words, sentences, sentence_of_fact, keras.ops.where(time_of_fact > 0, story_of_fact, -1))
+        _, weights = self.controller.hop(0, question, memories, story_of_fact, count_of_fact)
         attended = keras.ops.where(pointed > 0, keras.ops.mean(weights, axis=1), 1.0)
         # A weight that underflows to 0 would have an infinite loss, and a gradient that is no number.
         told = keras.ops.sum(pointed * keras.ops.log(keras.ops.maximum(attended, 1e-30)))
@@ -156,7 +157,7 @@ def with_auxiliary_losses(network, batch_size, vocabulary_size, reconstruction=0
     """
     read = {tensor.name: tensor for tensor in network.inputs}
     rest = [*(network.get_layer(name).output for name in ("short_term_storage", "question_encoder")),
-            *(read[name] for name in ("question", "sentences", "sentence_of_fact", "story_of_fact"))]
+            *(read[name] for name in ("question", "sentences", "sentence_of_fact", "time_of_fact", "story_of_fact", "count_of_fact"))]
     logits = network.output
     if reconstruction:
         logits = ReconstructionLoss(reconstruction, batch_size, vocabulary_size, name="reconstruction")(logits, *rest)
@@ -201,7 +202,7 @@ class StoryBatches(keras.utils.PyDataset):
         self.batch_size, self.order_seed = batch_size, order_seed
         self.focus, self.errors = focus, errors
         self.first_tasks, self.first_epochs = first_tasks, first_epochs
-        self.even_sizes = data_utils.slot_sizes(stories, batch_size, pairs) if with_xla(pairs) else None
+        self.even_sizes = data_utils.slot_sizes(babi, stories, batch_size, pairs) if with_xla(pairs) else None
         self.sizes = self.even_sizes
         self.total = len(stories)
         self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
@@ -218,7 +219,7 @@ class StoryBatches(keras.utils.PyDataset):
             self._focus(errors, np.random.default_rng([*self.order_seed, epoch, 0]))
         self.sizes = self.even_sizes
         if self.sizes and (focused or epoch < self.first_epochs):
-            self.sizes = data_utils.slot_sizes(self.stories, self.batch_size, self.pairs, self.order)
+            self.sizes = data_utils.slot_sizes(self.babi, self.stories, self.batch_size, self.pairs, self.order)
 
     def _shuffle(self, epoch):
         self.epoch = epoch
@@ -267,6 +268,8 @@ def predict(model, babi, stories, pairs=False, batch_size=250):
 
 # Options that are not in the paper, with the values that runs before them had.
 EXTENSIONS = {"rename": False, "focus": 0.0, "reconstruction": 0.0, "overlap": 0.0, "first_tasks": [], "first_epochs": 0}
+# Options of which records and states lack those of before, when nothing else was there.
+BEFORE = EXTENSIONS | {"padding": "masked", "start": "uniform", "variant": "santoro", "word_answers": False}
 
 
 class Refinement(NamedTuple):
@@ -311,14 +314,18 @@ def _path(args, name, kind):
 
 
 def _read_record(args, name, architecture):
+    """The record of a run; its padding is taken where none was given."""
     record = training.read_record(_path(args, name, "json"))
+    record["arguments"] = BEFORE | record["arguments"]
+    args.padding = args.padding or record["arguments"]["padding"]
     training.check_options(_path(args, name, "json"), record, args, architecture)
     return record
 
 
 def _load(args, saved, extra=None):
     """The data, numbered as in a saved record, after a line or two on what it is."""
-    babi = data_utils.load_babi(args.data, args.tasks, args.mx, saved.get("words"), saved.get("answers"), extra)
+    babi = data_utils.load_babi(args.data, args.tasks, args.mx, saved.get("words"), saved.get("answers"), extra, args.padding,
+                                getattr(args, "word_answers", False))
     print(describe_data(babi.files))
     return babi
 
@@ -383,7 +390,7 @@ def _train_and_test(args, name, architecture, build_model, pairs, refinement, at
     settings |= {"data": babi.files.fingerprint(), "backend": keras.backend.backend()}
     if refinement:
         settings["refines_sha256"] = training.file_digest(_path(args, refinement.of, "weights.h5"))
-    files = training.Run(args.models, name, settings, added=EXTENSIONS)
+    files = training.Run(args.models, name, settings, added=BEFORE)
     files.check_writable()
     print(f"{name}: {model.count_params():,} parameters")
     if refinement:
@@ -422,10 +429,23 @@ def _train(args, model, babi, files, record, pairs, refinement):
     rate = training.learning_rate(args, args.lr, batches.steps, refinement.halving_epochs if refinement else None)
     auxiliary = {name: getattr(args, name) for name in ("reconstruction", "overlap") if getattr(args, name, 0.0)}
     trained = with_auxiliary_losses(model, args.batch_size, len(babi.words) + 1, **auxiliary) if auxiliary else model
-    trained.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
-                    training.SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
-                    steps_per_execution=min(25, batches.steps))
+    compile_network(trained, args, rate, pairs, steps_per_execution=min(25, batches.steps))
     return training.fit(trained, files, record, batches, validation, args, network=model)
+
+
+def compile_network(network, args, rate, pairs=False, steps_per_execution=1):
+    """Give a network what it is trained with: Adam, the gradient's global norm clipped, the summed cross-entropy.
+
+    Args:
+        network: functional model.
+        args: parsed arguments with `clip_norm` and `batch_size`.
+        rate: float, or a Keras schedule.
+        pairs: bool, as in `run`.
+        steps_per_execution: int.
+    """
+    network.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
+                    training.SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=with_xla(pairs),
+                    steps_per_execution=steps_per_execution)
 
 
 # Report
@@ -487,7 +507,8 @@ def attention_on_facts(model, babi, stories, attend):
         weights = keras.ops.convert_to_numpy(attend(model, batch))
         if attention is None:
             attention = np.zeros((*stories.facts.shape, *weights.shape[1:]), np.float32)
-        attention[rows[batch.story_of_fact], batch.time_of_fact - len(babi.words) - 1] = weights
+        real = batch.time_of_fact > 0
+        attention[rows[batch.story_of_fact[real]], batch.time_of_fact[real] - len(babi.words) - 1] = weights[real]
     return attention
 
 

@@ -291,6 +291,8 @@ class Babi:
         answers: list of str; answer number a is answers[a].
         sentences: int32 (distinct fact sentences + 1, longest sentence), word numbers; row 0 is empty.
         questions: int32 (distinct questions, longest question), word numbers.
+        padding: str, what absent words and facts are to a model. "read": words are padded on the left, and a batch has a
+            slot for the absent facts of a story, see `StoryBatch`. "masked": they are to have no influence.
         train, test: Stories.
         extra: Stories, more questions to train on, none as a rule.
         files: TaskFiles that train and test were read from.
@@ -304,18 +306,27 @@ class Babi:
     test: Stories
     extra: Stories
     files: TaskFiles
+    padding: str = "masked"
+
+    def word_rows(self):
+        """Rows of a table of word embeddings: padding, the words, the time words."""
+        return 1 + len(self.words) + self.train.facts.shape[1]
 
 
-def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_train=None):
+def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_train=None, padding="masked",
+              word_answers=False):
     """Load bAbI tasks, from files to arrays.
 
     Args:
         path: str, see `read_tasks`.
         tasks: iterable of int, 1 to 20.
         mx: int, the facts of a story that are kept: the newest.
-        words, answers: lists of str, to number words and answers as an earlier run did; by default all words and
-            answers of the tasks' train and test files, in alphabetical order.
+        words, answers: lists of str, to number words and answers as an earlier run did; by default all answers of the tasks'
+            train and test files, and all words and lower-case answers, each in alphabetical order.
         extra_train: dict task -> text of a task file with more questions to train on.
+        padding: str, as in `Babi`.
+        word_answers: bool, whether the answers are numbered as the words are, 0 and time words included; ignored if `answers`
+            are given.
     Returns:
         Babi.
     Raises:
@@ -334,10 +345,14 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_t
                 fact_numbers.setdefault(fact, len(fact_numbers) + 1)
     # Simulated files may lack a rare word or answer of the released ones, and get it all the same.
     known_words, known_answers = read_vocabulary(tasks) if files.simulated else (set(), set())
-    if words is None:
-        words = sorted(known_words.union(*(tokenize(sentence) for sentence in (*fact_numbers, *question_numbers))))
+    numbered_as_words = word_answers and answers is None
     if answers is None:
         answers = sorted(known_answers.union(item.answer for items in parsed.values() for item in items))
+    if words is None:  # the authors' vocabulary has the answers, too, each as one word
+        words = sorted(known_words.union((answer.lower() for answer in answers), *(
+            tokenize(sentence) for sentence in (*fact_numbers, *question_numbers))))
+    if numbered_as_words:
+        answers = ["", *words, *(f"time {recency}" for recency in range(1, mx + 1))]
     word_numbers = {word: number for number, word in enumerate(words, start=1)}
     answer_numbers = {answer: number for number, answer in enumerate(answers)}
 
@@ -354,7 +369,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_t
         rows = [first_row, *map(tokenize, sentences)] if first_row is not None else list(map(tokenize, sentences))
         numbers = np.zeros((len(rows), max(1, *map(len, rows))), np.int32)
         for row, tokens in zip(numbers, rows):
-            for column, word in enumerate(tokens):
+            for column, word in enumerate(tokens, start=len(row) - len(tokens) if padding == "read" else 0):
                 if word not in word_numbers:
                     raise unknown("word", word)
                 row[column] = word_numbers[word]
@@ -371,14 +386,15 @@ def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_t
             recency = [len(item.facts) - 1 - position for position in item.supporting]
             marks[[age for age in recency if age < mx]] = True
         for item, _ in items:
-            if item.answer not in answer_numbers:
+            if item.answer not in answer_numbers and item.answer.lower() not in answer_numbers:
                 raise unknown("answer", item.answer)
         return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
-                       np.array([answer_numbers[item.answer] for item, _ in items], np.int32),
+                       np.array([answer_numbers.get(item.answer, answer_numbers.get(item.answer.lower())) for item, _ in items],
+                                np.int32),
                        np.array([task for _, task in items], np.int32), supporting)
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
-                stories("train"), stories("test"), stories("extra"), files)
+                stories("train"), stories("test"), stories("extra"), files, padding)
 
 
 def split_validation(stories, seed):
@@ -411,6 +427,10 @@ class StoryBatch(NamedTuple):
         sentence_of_fact: int32 (fact slots,), row of `sentences`.
         time_of_fact: int32 (fact slots,), number of the fact's time word; 0 in unused slots.
         story_of_fact: int32 (fact slots,), row of `question`; -1 in unused slots.
+        count_of_fact: int32 (fact slots,), how many facts the slot stands for; 0 in unused slots.
+
+    If the padding of the `Babi` is "read", a story of n < mx facts has one slot more, for its mx - n absent facts: an empty
+    sentence, time word 0 and a count of mx - n.
     """
 
     question: np.ndarray
@@ -418,6 +438,7 @@ class StoryBatch(NamedTuple):
     sentence_of_fact: np.ndarray
     time_of_fact: np.ndarray
     story_of_fact: np.ndarray
+    count_of_fact: np.ndarray
 
 
 class PairBatch(NamedTuple):
@@ -432,6 +453,7 @@ class PairBatch(NamedTuple):
     sentence_of_fact: np.ndarray
     time_of_fact: np.ndarray
     story_of_fact: np.ndarray
+    count_of_fact: np.ndarray
     first_of_pair: np.ndarray
     second_of_pair: np.ndarray
 
@@ -510,7 +532,7 @@ def pack_stories(babi, stories, rows, sizes=None, pairs=False, naming=None):
         StoryBatch, or with `pairs` PairBatch.
     """
     facts, question = stories.facts[rows], babi.questions[stories.question[rows]]
-    story, column = np.nonzero(facts)
+    story, column = np.nonzero(used_slots(facts, babi.padding))
     if naming is None:
         distinct, sentence = np.unique(facts[story, column], return_inverse=True)
         words = babi.sentences[distinct]
@@ -526,15 +548,30 @@ def pack_stories(babi, stories, rows, sizes=None, pairs=False, naming=None):
     slots = next(size for size in sizes or [used] if all(have >= need for have, need in zip(size, used)))
     sentences = np.zeros((slots.sentences, babi.sentences.shape[1]), np.int32)
     sentences[:used.sentences] = words
-    laid = np.zeros((3, slots.facts), np.int32)
+    laid = np.zeros((4, slots.facts), np.int32)
     laid[2] = -1
-    laid[:, :used.facts] = sentence, column + (len(babi.words) + 1), story
+    real, absent = facts[story, column] > 0, facts.shape[1] - column
+    laid[:, :used.facts] = (sentence, np.where(real, column + (len(babi.words) + 1), 0), story, np.where(real, 1, absent))
     batch = StoryBatch(question, sentences, *laid)
     if not pairs:
         return batch
     laid_pairs = np.full((2, slots.pairs), -1, np.int32)
     laid_pairs[:, :used.pairs] = listed
     return PairBatch(*batch, *laid_pairs)
+
+
+def used_slots(facts, padding):
+    """Which of the places of facts take a slot in a batch, booleans (batch, mx).
+
+    Args:
+        facts: integers (batch, mx), the newest first, 0 for no fact.
+        padding: str; if "read", the first place without a fact has the slot of the absent facts.
+    """
+    used = facts > 0
+    if padding == "read":
+        used[:, 1:] |= used[:, :-1]
+        used[:, 0] = True
+    return used
 
 
 def pairs_of_facts(story):
@@ -553,10 +590,11 @@ def pairs_of_facts(story):
     return np.stack([first, np.arange(len(first)) - before + start_of_story[story[first]]]).astype(np.int32)
 
 
-def slot_sizes(stories, batch_size, pairs=False, rows=None):
+def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
     """Sizes for `pack_stories`: one for nine batches in ten, one for nearly all others, one for any batch there can be.
 
     Args:
+        babi: Babi, for its padding.
         stories: Stories.
         batch_size: int.
         pairs: bool, whether the pairs of facts are read.
@@ -571,7 +609,8 @@ def slot_sizes(stories, batch_size, pairs=False, rows=None):
     seen = []
     for _ in range(200):
         facts = stories.facts[rows[random.integers(len(rows), size=batch_size)]]
-        seen.append((np.count_nonzero(facts), len(np.unique(facts)), pairs * np.sum(np.count_nonzero(facts, axis=1)**2)))
+        slots = used_slots(facts, babi.padding).sum(axis=1)
+        seen.append((np.sum(slots), len(np.unique(facts)), pairs * np.sum(slots**2)))
     usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
