@@ -468,9 +468,10 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         if count is not None:
             weights = ops.expand_dims(count, 1) * weights
         total = ops.segment_sum(weights, story, batch + 1)
+        total = ops.where(total > 0, total, 1.0)
         weighted = ops.expand_dims(weights, 2) * ops.expand_dims(memories, 1)
         attended = ops.segment_sum(weighted, story, batch + 1)[:-1]
-        attended = attended / ops.expand_dims(ops.where(total[:-1] > 0, total[:-1], 1.0), 2)
+        attended = attended / ops.expand_dims(total[:-1], 2)
         output = ops.matmul(ops.reshape(attended, (-1, self.heads * self.units)), self.output_kernel)
         return output, weights / ops.take(total, story, axis=0)
 

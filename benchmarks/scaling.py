@@ -117,7 +117,7 @@ def full_stories(data_utils, stories, facts, words_in_sentence=7):
         1 + np.arange(stories * facts, dtype="int32").reshape(stories, facts), np.arange(stories, dtype="int32"),
         random.integers(len(answers), size=stories).astype("int32"), np.ones(stories, "int32"),
         np.zeros((stories, facts), bool))
-    return data_utils.Babi(words, answers, sentences, sentences[1:stories + 1], rows, rows, rows, None)
+    return data_utils.Babi(words, answers, sentences, sentences[1:stories + 1], rows, rows, rows, None, padding="read")
 
 
 def plot(rows, fits, path):

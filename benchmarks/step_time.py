@@ -55,7 +55,8 @@ def load(options, mx):
     script = importlib.import_module(options.script)
     argv = ["--mx", str(mx)] if options.script == "RN_bAbI" else ["30", "30", str(mx)]
     args = script.parse_arguments([*argv, "--batch-size", str(options.batch_size)])
-    babi = data_utils.load_babi(options.data, mx=mx)
+    args.padding = "read"  # of the Relation Network, too: the transcription has no other
+    babi = data_utils.load_babi(options.data, mx=mx, padding=args.padding)
     facts = np.count_nonzero(babi.train.facts, axis=1)
     return args, babi, babi.train.take(facts >= (mx if options.full else 0)), script, babi_training
 

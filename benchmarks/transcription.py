@@ -1,7 +1,7 @@
 """W-MemNN and RN for bAbI in the structure of the 2018 scripts, as the yardstick for speed and a second opinion on the function.
 
 Every story is padded to mx facts and every fact to the longest sentence, nothing is masked, each head is a layer of its
-own, and g is called once for each pair. On stories without padding these are the functions of the scripts' `build_model`.
+own, and g is called once for each pair. These are the functions of the scripts' `build_model` where padding is read.
 """
 import keras
 import numpy as np
@@ -69,12 +69,11 @@ def build_relation_transcription(args, babi):
 
 
 def _encode(babi, mx, embedding_dim, recurrent):
-    words = len(babi.words) + 1
     facts = keras.Input((mx, babi.sentences.shape[1] + 1), dtype="int32", name="facts")
     question = keras.Input((babi.questions.shape[1],), dtype="int32", name="question")
     memories = keras.layers.TimeDistributed(recurrent(), name="fact_encoder")(
-        keras.layers.Embedding(words + mx, embedding_dim, name="fact_embedding")(facts))
-    u = recurrent()(keras.layers.Embedding(words, embedding_dim, name="question_embedding")(question))
+        keras.layers.Embedding(babi.word_rows(), embedding_dim, name="fact_embedding")(facts))
+    u = recurrent()(keras.layers.Embedding(babi.word_rows(), embedding_dim, name="question_embedding")(question))
     return [facts, question], memories, u
 
 
@@ -90,7 +89,10 @@ def _sum_over_pairs(objects, condition, g):
 
 
 def padded_inputs(babi, stories):
-    """The transcription's inputs: facts (questions, mx, longest sentence + 1), the newest first, and question words."""
+    """The transcription's inputs: facts (questions, mx, longest sentence + 1), the newest first, and question words.
+
+    Words stand on the right of what pads them, in a `babi` whose padding is read.
+    """
     time_words = len(babi.words) + 1 + np.arange(stories.facts.shape[1], dtype=np.int32)
     times = np.where(stories.facts > 0, time_words, 0)
     return np.concatenate([babi.sentences[stories.facts], times[:, :, None]], axis=2), babi.questions[stories.question]

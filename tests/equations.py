@@ -6,7 +6,7 @@ def hard_sigmoid(x):
     return np.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def gru(words, embeddings, kernel, recurrent_kernel, bias):
+def gru(words, embeddings, kernel, recurrent_kernel, bias, gate=hard_sigmoid):
     """Last state of the GRU of Keras 2 over the words that are not 0; words (length,)."""
     units = recurrent_kernel.shape[0]
     w_z, w_r, w_h = np.split(kernel, 3, axis=1)
@@ -16,8 +16,8 @@ def gru(words, embeddings, kernel, recurrent_kernel, bias):
     for word in words:
         if word != 0:
             x = embeddings[word]
-            z = hard_sigmoid(x @ w_z + h @ u_z + b_z)
-            r = hard_sigmoid(x @ w_r + h @ u_r + b_r)
+            z = gate(x @ w_z + h @ u_z + b_z)
+            r = gate(x @ w_r + h @ u_r + b_r)
             h = z * h + (1 - z) * np.tanh(x @ w_h + (r * h) @ u_h + b_h)
     return h
 
@@ -43,7 +43,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def lstm(words, embeddings, kernel, recurrent_kernel, bias):
+def lstm(words, embeddings, kernel, recurrent_kernel, bias, gate=sigmoid):
     """Last output of an LSTM over the words that are not 0; gates input, forget, candidate, output; words (length,)."""
     units = recurrent_kernel.shape[0]
     w, u, b = np.split(kernel, 4, axis=1), np.split(recurrent_kernel, 4, axis=1), np.split(bias, 4)
@@ -51,8 +51,8 @@ def lstm(words, embeddings, kernel, recurrent_kernel, bias):
     for word in words:
         if word != 0:
             enter, forget, candidate, leave = (embeddings[word] @ w[k] + h @ u[k] + b[k] for k in range(4))
-            c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(candidate)
-            h = sigmoid(leave) * np.tanh(c)
+            c = gate(forget) * c + gate(enter) * np.tanh(candidate)
+            h = gate(leave) * np.tanh(c)
     return h
 
 

@@ -218,7 +218,7 @@ def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
 
 def test_any_batch_fits_a_size(small):
     babi = data_utils.load_babi(small, [1, 2], mx=9)
-    sizes = data_utils.slot_sizes(babi.train, 8)
+    sizes = data_utils.slot_sizes(babi, babi.train, 8)
     assert sizes == sorted(sizes) and sizes[-1] == data_utils.Slots(80, 80, 0)
     longest = np.argsort(-np.count_nonzero(babi.train.facts, axis=1))[:8]
     data_utils.pack_stories(babi, babi.train, longest, sizes)
@@ -229,7 +229,7 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
     random, usual = np.random.default_rng(1), {}
     for task in 1, 3:
         rows = np.flatnonzero(babi.train.task == task)
-        sizes = data_utils.slot_sizes(babi.train, 32, rows=rows)
+        sizes = data_utils.slot_sizes(babi, babi.train, 32, rows=rows)
         usual[task] = sizes[0]
         assert sizes[-1] == data_utils.Slots(960, 960, 0)
         drawn = [random.choice(rows, 32) for _ in range(100)]
@@ -242,6 +242,39 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
     assert usual[3].facts >= 4 * usual[1].facts  # 26 facts a question on average for 6
 
 
+def test_absent_words_and_facts_are_read_as_the_authors_pad_them(small):
+    """Words on the left; and a slot of an empty sentence that counts for all absent facts of a story."""
+    babi, masked = (data_utils.load_babi(small, [1, 2], mx=4, padding=padding) for padding in ("read", "masked"))
+    longest = babi.questions.shape[1]
+    for table, other in ((babi.sentences, masked.sentences), (babi.questions, masked.questions)):
+        for words, same in zip(table, other):
+            real = np.count_nonzero(same)
+            np.testing.assert_array_equal(words, [0] * (len(words) - real) + same[:real].tolist())
+    assert longest == masked.questions.shape[1]
+    rows = np.arange(20)
+    number = np.count_nonzero(babi.train.facts[rows], axis=1)
+    assert 2 in number and 4 in number
+    batch = data_utils.pack_stories(babi, babi.train, rows, [data_utils.Slots(96, 48)])
+    for row in rows:
+        slots = np.flatnonzero(batch.story_of_fact == row)
+        assert batch.count_of_fact[slots].tolist() == [1] * number[row] + [4 - number[row]] * int(number[row] < 4)
+        absent = slots[number[row]:]
+        assert not batch.time_of_fact[absent].any() and not batch.sentences[batch.sentence_of_fact[absent]].any()
+        assert (batch.time_of_fact[slots[:number[row]]] > 0).all()
+    assert batch.count_of_fact.sum() == 4 * len(rows)
+    same = data_utils.pack_stories(masked, masked.train, rows)
+    assert (same.count_of_fact == 1).all() and len(same.story_of_fact) == number.sum()
+    largest = data_utils.slot_sizes(babi, babi.train, 8, pairs=True)[-1]
+    assert largest == data_utils.Slots(32, 32, 8 * 16)
+
+
+def test_answers_can_be_numbered_as_words(small):
+    babi, plain = (data_utils.load_babi(small, [1, 2], mx=4, word_answers=of_words) for of_words in (True, False))
+    assert len(babi.answers) == babi.word_rows() and plain.answers == ["garden", "hallway", "kitchen", "office"]
+    for number, other in zip(babi.train.answer, plain.train.answer):
+        assert babi.answers[number] == babi.words[number - 1] == plain.answers[other]
+
+
 def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
     babi = data_utils.load_babi(small, [1, 2], mx=4)
     batch = data_utils.pack_stories(babi, babi.train, np.array([3, 0, 17]))
@@ -252,7 +285,7 @@ def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
 def test_pairs_of_a_batch_are_those_of_a_double_loop(small):
     babi = data_utils.load_babi(small, [1, 2], mx=9)
     rows = np.arange(0, 400, 25)
-    sizes = data_utils.slot_sizes(babi.train, 16, pairs=True)
+    sizes = data_utils.slot_sizes(babi, babi.train, 16, pairs=True)
     assert sizes[-1] == data_utils.Slots(144, 144, 16 * 81)
     for batch in (data_utils.pack_stories(babi, babi.train, rows, sizes, pairs=True),
                   data_utils.pack_stories(babi, babi.train, rows, pairs=True)):
@@ -281,7 +314,8 @@ def test_supporting_facts_are_marked_newest_first_as_far_as_they_are_kept(small)
 def test_real_data_has_the_known_counts(real_babi):
     babi = data_utils.load_babi(real_babi)
     assert len(babi.train) == 200000 and len(babi.test) == 20000
-    assert (len(babi.words), len(babi.answers)) == (145, 60)
+    assert (len(babi.words), len(babi.answers)) == (176, 60)  # answers are words, too
+    assert babi.word_rows() == 207
     assert babi.sentences.shape == (3208 + 1, 11) and babi.questions.shape == (439, 11)
     assert np.bincount(babi.test.task).tolist() == [0] + [1000] * 20
     assert "milk,apple" in babi.answers and "apple,milk" in babi.answers
@@ -301,13 +335,18 @@ def test_real_supporting_facts_hold_the_answer_of_task_1(real_babi):
         assert item.answer in item.facts[supporting]
 
 
+def with_answers(words, answers):
+    """The words of a network: those of the sentences, and the answers."""
+    return sorted(words | {answer.lower() for answer in answers})
+
+
 def test_the_known_vocabulary_is_that_of_the_released_files(real_babi):
     babi = data_utils.load_babi(real_babi)
     words, answers = data_utils.read_vocabulary(range(1, 21))
-    assert (babi.words, babi.answers) == (sorted(words), sorted(answers))
+    assert (babi.words, babi.answers) == (with_answers(words, answers), sorted(answers))
     few = data_utils.load_babi(real_babi, [8, 17])
     words, answers = data_utils.read_vocabulary([8, 17])
-    assert (few.words, few.answers) == (sorted(words), sorted(answers))
+    assert (few.words, few.answers) == (with_answers(words, answers), sorted(answers))
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,26 @@ def test_padding_words_have_no_influence_wherever_they_stand(random):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("padding", ["trained", "zero"])
+def test_padding_words_are_read_where_that_is_asked_for(random, cell, padding):
+    encoder = layers.SentenceEncoder(9, 4, 3, cell, padding=padding, recurrent_activation="hard_sigmoid")
+    words = padded_words(random)[:, ::-1].copy()
+    encoder(words)
+    enlarge(encoder, random)
+    embeddings, *rest = arrays(encoder)
+    rows = embeddings if padding == "trained" else np.vstack([np.zeros(4), embeddings])
+    assert rows.shape == (9, 4) and encoder.compute_mask(words) is None
+    # Number 9 has the same row and is no padding, so that the equation reads it.
+    expected = [CELLS[cell](np.where(sentence == 0, 9, sentence), np.vstack([rows, rows[0]]), *rest, gate=equations.hard_sigmoid)
+                for sentence in words]
+    np.testing.assert_allclose(encoder(words), expected, **TOLERANCE)
+    in_front = layers.SentenceEncoder(9, 4, 3, cell, padding=padding, recurrent_activation="hard_sigmoid", padding_in_front=2)
+    in_front.build(words.shape)
+    in_front.set_weights(encoder.get_weights())
+    np.testing.assert_allclose(in_front(words), encoder(np.pad(words, ((0, 0), (2, 0)))), **TOLERANCE)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_sentence_encoder_goes_on_from_a_state(random, cell):
     encoder, words = layers.SentenceEncoder(9, 4, 3, cell), random.integers(1, 9, (6, 5)).astype("int32")
     encoder(words)
@@ -166,6 +186,30 @@ def test_attention_is_its_equation_in_both_layouts(random):
     np.testing.assert_allclose(attention(np.concatenate(memories), query, story=story), expected, **TOLERANCE)
     padded, mask = pad(memories, 6)
     np.testing.assert_allclose(attention(padded, query, memories_mask=mask), expected, **TOLERANCE)
+
+
+def test_a_slot_that_counts_is_as_many_equal_memories(random):
+    attention = layers.MultiHeadMemoryAttention(3, 4)
+    query, memories = attention_and_stories(random, attention)
+    counts = [np.array([1, 3, 2]), np.array([4]), np.array([1, 0, 2, 5, 1])]
+    repeated = [np.repeat(of_story, count, axis=0) for of_story, count in zip(memories, counts)]
+    expected = [equations.hop(of_story, q, *arrays(attention)) for of_story, q in zip(repeated, query)]
+    story = np.repeat(np.arange(3), [len(m) for m in memories]).astype("int32")
+    laid, count = np.concatenate(memories), np.concatenate(counts).astype("int32")
+    laid[count == 0] = 1e3  # what counts for nothing has no influence
+    output, weights = attention.attend(laid, query, story=story, count=count)
+    np.testing.assert_allclose(output, expected, **TOLERANCE)
+    np.testing.assert_allclose(np.bincount(story, ops.convert_to_numpy(weights)[:, 0] * (count > 0)), 1, rtol=1e-5)
+    padded, mask = pad(memories, 6)
+    slots = np.zeros((3, 6), "int32")
+    slots[mask] = count
+    np.testing.assert_allclose(attention(padded, query, count=slots), expected, **TOLERANCE)
+    controller = layers.AttentionalController(2, 3, 4)
+    controller(laid, query, story=story)
+    enlarge(controller, random)
+    np.testing.assert_allclose(
+        controller(laid, query, story=story, count=count),
+        controller(np.concatenate(repeated), query, story=np.repeat(story, count)), **TOLERANCE)
 
 
 def test_attend_gives_the_weights_that_make_the_output(random):
@@ -359,6 +403,17 @@ def test_reasoning_over_listed_pairs_is_the_double_loop_over_each_story(random):
                                rtol=1e-5, atol=1e-4)
 
 
+def test_a_slot_that_counts_is_as_many_equal_objects(random):
+    reasoning, objects, condition, g = reasoning_and_objects(random)
+    count = np.array([[1, 2, 3, 1], [4, 0, 0, 1], [1, 1, 1, 1]], "int32")
+    expected = [equations.relations(np.repeat(o, c, axis=0), u, g) for o, u, c in zip(objects, condition, count)]
+    np.testing.assert_allclose(reasoning(objects, condition, count=count), expected, rtol=1e-5, atol=1e-4)
+    first, second = np.array([(i, j) for i in range(12) for j in range(12) if i // 4 == j // 4], "int32").T
+    laid = reasoning(objects.reshape(-1, 4), condition, story=np.repeat(np.arange(3), 4).astype("int32"), first=first,
+                     second=second, count=count.ravel())
+    np.testing.assert_allclose(laid, expected, rtol=1e-5, atol=1e-4)
+
+
 def test_a_step_down_the_gradient_is_the_same_in_both_layouts(random):
     """Both layouts of the reasoning layer change the objects' encoder by the same gradient."""
     reasoning, objects, condition, _ = reasoning_and_objects(random)
@@ -394,6 +449,8 @@ def all_layers():
     return {
         "encoder": (layers.SentenceEncoder(9, 3, 4), [words]),
         "lstm encoder": (layers.SentenceEncoder(9, 3, 4, "lstm", keras.initializers.RandomUniform(-1.0, 1.0)), [words]),
+        "reading encoder": (layers.SentenceEncoder(9, 3, 4, kernel_initializer="glorot_normal", padding="zero",
+                                                   recurrent_activation="sigmoid", padding_in_front=2), [words]),
         "storage": (layers.ShortTermStorage(encoder), [words, number, number]),
         "reconstruction": (layers.WordReconstruction(9), [vector, words]),
         "attention": (layers.MultiHeadMemoryAttention(3, 4, l2), [memories, vector]),
@@ -413,7 +470,7 @@ def batch_of(inputs, random):
             else random.normal(size=(4, *i.shape[1:])).astype("float32") for i in inputs]
 
 
-LAYERS = ["encoder", "lstm encoder", "storage", "reconstruction", "attention", "controller", "reasoning", "box encoder",
+LAYERS = ["encoder", "lstm encoder", "reading encoder", "storage", "reconstruction", "attention", "controller", "reasoning", "box encoder",
           "perceptron", "visual", "visual with heads"]
 
 
@@ -439,6 +496,17 @@ def test_l2_is_on_the_kernels_of_attention_and_reasoning_alone():
         assert len(layer.losses) == kernels
 
 
+@pytest.mark.parametrize("distribution, largest", [("normal", 3.5), ("uniform", np.sqrt(3))])
+def test_glorot_draws_each_kernel_as_if_it_stood_alone(distribution, largest):
+    drawn = ops.convert_to_numpy(layers.Glorot(distribution, kernels=3, seed=1)((30, 90)))
+    alone = np.sqrt(2 / (30 + 30))
+    assert drawn.std() == pytest.approx(alone, rel=0.05)
+    assert 0.9 * largest * alone < np.abs(drawn).max() <= (largest if distribution == "uniform" else np.inf) * alone
+    assert len({gate.tobytes() for gate in np.split(drawn, 3, axis=1)}) == 3
+    with pytest.raises(ValueError, match="'normal' or 'uniform', not 'cauchy'"):
+        layers.Glorot("cauchy")
+
+
 def test_initial_values_have_the_scale_of_the_paper():
     attention = layers.MultiHeadMemoryAttention(8, 30)
     attention.build((None, None, 30), (None, 30))
@@ -447,6 +515,11 @@ def test_initial_values_have_the_scale_of_the_paper():
     assert 0.98 * limit < np.abs(head_kernels).max() <= limit
     np.testing.assert_allclose(ops.convert_to_numpy(attention.output_kernel).std(), np.sqrt(2 / 270), rtol=0.1)
     encoder = layers.SentenceEncoder(50, 30, 30)
+    encoder.build((None, 5))
+    for weight, deviation in ((encoder.embeddings, np.sqrt(2 / 80)), (encoder.kernel, np.sqrt(2 / 60)),
+                              (encoder.recurrent_kernel, np.sqrt(2 / 60))):
+        np.testing.assert_allclose(ops.convert_to_numpy(weight).std(), deviation, rtol=0.1)
+    encoder = layers.SentenceEncoder(50, 30, 30, recurrent_initializer="orthogonal")
     encoder.build((None, 5))
     recurrent = ops.convert_to_numpy(encoder.recurrent_kernel)
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(30), atol=1e-5)
@@ -472,6 +545,10 @@ def test_wrong_shapes_are_refused_with_the_offending_value():
         layers.RelationalReasoning([5])(np.zeros((6, 4), "float32"), np.zeros((2, 4), "float32"))
     with pytest.raises(ValueError, match="'gru' or 'lstm', not 'rnn'"):
         layers.SentenceEncoder(9, 3, 4, cell="rnn")
+    with pytest.raises(ValueError, match="'masked', 'trained' or 'zero', not 'left'"):
+        layers.SentenceEncoder(9, 3, 4, padding="left")
+    with pytest.raises(ValueError, match="'hard_sigmoid' or 'sigmoid', not 'relu'"):
+        layers.SentenceEncoder(9, 3, 4, recurrent_activation="relu")
     with pytest.raises(ValueError, match="3 means and deviations, not 1 and 1"):
         layers.BoxEncoder(4, [0], [1])(np.zeros((2, 50, 50, 3), "uint8"))
     with pytest.raises(ValueError, match="at least 9 x 9 pixels"):

@@ -437,6 +437,15 @@ def test_the_loss_of_a_batch_is_32_times_its_mean():
                                rtol=1e-6)
 
 
+def test_the_losses_clip_probabilities_as_keras_1_does():
+    logits = np.array([[40.0, 0.0], [0.0, 40.0]], "float32")
+    np.testing.assert_allclose(training.SummedCrossentropy(32)(np.array([1, 1]), logits), 16 * -np.log(1e-7), rtol=1e-5)
+    logits = np.array([[40.0], [-40.0], [1.0], [1.0]], "float32")
+    expected = np.mean([1e-7, -np.log(1e-7), np.log(1 + np.exp(-1)), 1 + np.log(1 + np.exp(-1))])
+    loss = training.BinaryCrossentropy()(np.array([[1.0], [1.0], [1.0], [0.0]], "float32"), logits)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
 def test_simulated_data_is_named_at_the_start_in_the_record_and_above_the_table():
     test = {"questions": {"4": 10}, "wrong": {"4": 1}, "error": {"4": 10.0}, "mean_error": 10.0, "failed_tasks": [4]}
     for simulated in (True, False):
