@@ -231,15 +231,17 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
         rows = np.flatnonzero(babi.train.task == task)
         sizes = data_utils.slot_sizes(babi.train, 32, rows=rows)
         usual[task] = sizes[0]
-        assert sizes[-1] == data_utils.Slots(960, 960, 0)
+        most = 32 * 30
+        assert sizes[-1] == data_utils.Slots(most, most, 0)
         drawn = [random.choice(rows, 32) for _ in range(100)]
         facts = [np.count_nonzero(babi.train.facts[batch]) for batch in drawn]
         sentences = [len(np.unique(babi.train.facts[batch])) for batch in drawn]
         for slots, used in (sizes[0].facts, facts), (sizes[0].sentences, sentences):
             assert np.mean(np.array(used) <= slots) > 0.8 and slots < 1.5 * np.mean(used)
             octave = 2 ** int(np.log2(slots))
-            assert 4 * slots % octave == 0 or slots % 16 == 0 and octave < 64
-    assert usual[3].facts >= 4 * usual[1].facts  # 26 facts a question on average for 6
+            # A quarter of an octave, but never more than there can be: most stories of task 3 are full.
+            assert 4 * slots % octave == 0 or slots % 16 == 0 and octave < 64 or slots == most
+    assert usual[3].facts >= 4 * usual[1].facts  # 27 facts a question on average for 6
 
 
 def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
