@@ -296,6 +296,25 @@ def test_real_1k_data_loads_through_the_same_option(real_babi):
     assert len(babi.train) == 20000 and not babi.files.differing()
 
 
+def test_real_questions_lose_few_supporting_facts_by_the_cut(real_babi):
+    def supports(mx, split):
+        stories = getattr(data_utils.load_babi(real_babi, [2, 3], mx=mx), split)
+        return stories.supporting.sum(axis=1), stories.task
+
+    for mx, split, shares in (30, "test", (0, 0.002)), (30, "train", (0.0001, 0.0033)), (20, "test", (0.002, 0.033)):
+        (kept, task), (every, _) = supports(mx, split), supports(400, split)
+        assert [np.mean((kept < every)[task == number]) for number in (2, 3)] == pytest.approx(shares)
+
+
+def test_real_test_questions_repeat_training_questions_in_three_tasks(real_babi):
+    babi = data_utils.load_babi(real_babi)
+    trained, tested = (list(zip(stories.task, map(bytes, stories.facts), stories.question, stories.answer))
+                       for stories in (babi.train, babi.test))
+    trained = set(trained)
+    shares = [np.mean([item in trained for item in tested if item[0] == task]) for task in range(1, 21)]
+    assert [round(share, 2) for share in shares if share > 0.03] == [0.74, 0.15, 0.2]
+
+
 def test_real_supporting_facts_hold_the_answer_of_task_1(real_babi):
     (_, text) = data_utils.read_tasks(real_babi, [1]).texts[1, "test"]
     for item in data_utils.parse_task(text, "qa1"):
