@@ -2,9 +2,7 @@
 
     python benchmarks/simulator_distance.py --real FOLDER --simulated FOLDER [--tasks 1-20] [--details]
 
-Both folders are tasks_1-20_v1-2 folders. Compared are the training files of en-10k. For task 3 the released side is
-the en-10k test file plus the en training file: the copy of the en-10k training file that the simulator was measured
-against is not the released one throughout.
+Both folders are tasks_1-20_v1-2 folders. Compared are the training files of en-10k.
 
 Per task the table gives
 - the share of distinct released facts and questions that occur in the simulated file, and the other way round;
@@ -65,17 +63,11 @@ def read_stories(path):
     return stories
 
 
-def find_file(folder, language, task, split):
-    found = sorted(Path(folder, language).glob(f"qa{task}_*_{split}.txt"))
+def training_file(folder, task):
+    found = sorted(Path(folder, "en-10k").glob(f"qa{task}_*_train.txt"))
     if len(found) != 1:
-        stop(f"no {language} {split} file of task {task} in {folder}")
+        stop(f"no en-10k training file of task {task} in {folder}")
     return found[0]
-
-
-def released_stories(folder, task):
-    if task == 3:
-        return read_stories(find_file(folder, "en-10k", 3, "test")) + read_stories(find_file(folder, "en", 3, "train"))
-    return read_stories(find_file(folder, "en-10k", task, "train"))
 
 
 def observations(story):
@@ -190,8 +182,8 @@ def main():
     print("target  " + "".join(target.ljust(size) for target, size in zip(targets, width)))
     missed_cells = Counter()
     for task in options.tasks:
-        real = released_stories(options.real, task)
-        simulated = read_stories(find_file(options.simulated, "en-10k", task, "train"))
+        real = read_stories(training_file(options.real, task))
+        simulated = read_stories(training_file(options.simulated, task))
         cells, details = compare_task(real, simulated)
         row = "".join((text + ("!" if missed else "")).ljust(size) for (text, missed), size in zip(cells, width))
         misses = sum(missed for _, missed in cells)

@@ -1,4 +1,4 @@
-"""The files of a run, and the results in the READMEs, read for the tests."""
+"""The files of a run, and the results in the pages, read for the tests."""
 import csv
 import json
 import os
@@ -44,19 +44,19 @@ def contents(folder):
     return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
 
 
-def readmes():
-    """The text of the README and of that of models/."""
-    texts = []
-    for folder in "", "models":
-        with open(os.path.join(ROOT, folder, "README.md"), encoding="utf-8") as file:
-            texts.append(file.read())
-    return "\n".join(texts)
+PAGES = "README.md", "docs/LOG.md"
 
 
-def assert_error_of_readme(printed, label):
-    """The mean error in what a script printed is the one in the column of that label in a table of the READMEs."""
+def page(name):
+    """The text of one of the pages."""
+    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def assert_error_of_page(printed, label, name):
+    """The mean error in what a script printed is the one in the column of that label in a table of the page."""
     (mean_error,) = re.findall(r"mean error ([\d.]+) %", printed)
-    tables = re.findall(r"(?:^\|.*\|\n)+", readmes(), re.MULTILINE)
+    tables = re.findall(r"(?:^\|.*\|\n)+", page(name), re.MULTILINE)
     (errors,) = (row[label] for header, *rows in map(cells, tables) if label in header
                  for row in (dict(zip(header, row)) for row in rows) if row[header[0]] == "mean error %")
     assert float(mean_error) == pytest.approx(float(errors), abs=0.03)  # the last bits vary

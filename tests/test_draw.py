@@ -1,4 +1,4 @@
-"""The READMEs' tables and pictures of runs come from the files in models/."""
+"""The tables and pictures of runs in the README and in docs/LOG.md come from the files in models/."""
 import os
 import re
 import shlex
@@ -13,20 +13,25 @@ from conftest import ROOT
 
 
 def commands():
-    """The arguments of each `python plots/draw.py` in the READMEs."""
-    found = (shlex.split(command)[2:] for command in re.findall(r"`(python plots/draw\.py [^`]*)`", run_files.readmes()))
-    return [[" ".join(argument.split()) for argument in arguments] for arguments in found]  # a label may be wrapped
+    """(page, arguments) of each `python plots/draw.py` in the pages."""
+    for name in run_files.PAGES:
+        for command in re.findall(r"`(python plots/draw\.py [^`]*)`", run_files.page(name)):
+            yield name, [" ".join(argument.split()) for argument in shlex.split(command)[2:]]  # a label may be wrapped
+
+
+COMMANDS = list(commands())
 
 
 def test_all_commands_are_found():
-    assert len(commands()) == run_files.readmes().count("`python plots/draw.py ") == 3
+    assert len(COMMANDS) == sum(run_files.page(name).count("`python plots/draw.py ") for name in run_files.PAGES)
+    assert [name for name, _ in COMMANDS].count("docs/LOG.md") == 2
 
 
-@pytest.mark.parametrize("number", range(len(commands())))
-def test_the_readmes_have_the_tables_of_their_records(number, tmp_path):
-    command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), *commands()[number], "--out", str(tmp_path)]
+@pytest.mark.parametrize("name, arguments", COMMANDS)
+def test_the_pages_have_the_tables_of_their_records(name, arguments, tmp_path):
+    command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), *arguments, "--out", str(tmp_path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert printed.startswith("| ") and printed in run_files.readmes()
+    assert printed.startswith("| ") and printed in run_files.page(name)
     assert os.listdir(tmp_path)
 
 

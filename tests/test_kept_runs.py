@@ -1,4 +1,4 @@
-"""The weights in models/ give the errors that the READMEs report."""
+"""The weights in models/ give the errors that docs/LOG.md reports."""
 import functools
 import os
 import shutil
@@ -30,7 +30,7 @@ def parsed_once():
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "wide-embeddings", "embeddings from -1 to 1, 66 epochs"),
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "simulated", "simulated only, 15 epochs"),
     (RN_bAbI, "--seed 1", "relation-network", "Relation Network, 70 epochs")])
-def test_the_weights_in_the_repository_give_the_errors_of_the_readmes(
+def test_the_weights_in_the_repository_give_the_errors_of_the_log(
         real_babi, tmp_path, capsys, script, arguments, folder, label):
     models = os.path.join(ROOT, "models", folder)
     for name in os.listdir(models):
@@ -38,4 +38,4 @@ def test_the_weights_in_the_repository_give_the_errors_of_the_readmes(
             shutil.copy(os.path.join(models, name), tmp_path)
     capsys.readouterr()
     script.main([*arguments.split(), "--data", real_babi, "--models", str(tmp_path), "--evaluate"])
-    run_files.assert_error_of_readme(capsys.readouterr().out, label)
+    run_files.assert_error_of_page(capsys.readouterr().out, label, "docs/LOG.md")
