@@ -216,6 +216,18 @@ def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tm
     assert "that run had padding masked, not read" in refused(capsys, arguments(data, tmp_path, *options[2:]))
 
 
+@pytest.mark.parametrize("folder, name", [
+    ("", "WMemNN_NLVR_100_24_128_50_1234"), ("augmented-nlvr", "WMemNN_NLVR_100_32_128_50_1"),
+    ("simulated-nlvr", "WMemNN_NLVR_100_32_128_50_1")])
+def test_kept_runs_are_evaluated_as_they_were_trained(folder, name):
+    saved = run_files.record(os.path.join(ROOT, "models", folder), name)["arguments"]
+    args = script.parse_arguments(["--evaluate"])
+    script.fill_in(args, saved)
+    assert {option: getattr(args, option) for option in script.READING} == {
+        "padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project"}
+    assert (saved["start"], saved["batches"]) == ("uniform", "examples")
+
+
 @pytest.mark.parametrize("by", ["examples", "images"])
 def test_an_epoch_has_every_image_once_in_an_order_of_its_own(data, by):
     nlvr = nlvr_data.load_nlvr(data)
