@@ -21,10 +21,15 @@ import nlvr_scenes
 
 # Arguments
 
-# Options that are not in the paper, with the values that runs before them had.
+# Options that are not in the paper, with the values that are the paper's.
 EXTENSIONS = {"simulated_sentences": 0, "augment": False, "images_per_example": nlvr_data.PERMUTATIONS,
-              "batch_normalization": False, "embedding_scale": 0.05, "attention_units": [256, 128], "heads": 1,
-              "scores": "tanh"}
+              "batch_normalization": False, "attention_units": [256, 128], "heads": 1, "scores": "tanh"}
+# How the authors' program reads the data. An evaluation reads it as the training did.
+READING = {"padding": "read", "halving": "nearest", "statistics": "one", "sentences": "authors"}
+# What runs from before these options had.
+EARLIER = EXTENSIONS | {"padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project",
+                        "start": "uniform", "embedding_scale": 0.05}
+CONVOLUTIONS = {"authors": None, "port": "he_normal", "uniform": "glorot_uniform"}  # their initial values, by --start
 
 
 def parse_arguments(argv=None):
@@ -35,14 +40,26 @@ def parse_arguments(argv=None):
         help="size of a memory: filters, and two coordinates (default %(default)s)")
     add("lz", nargs="?", type=command_line.positive_int, default=128, help="units of the GRU (default %(default)s)")
     add("mx", nargs="?", type=command_line.positive_int, default=50,
-        help="words kept of a sentence, the first (default %(default)s)")
+        help="words kept of a sentence (default %(default)s)")
     add("seed", nargs="?", type=command_line.seed_number, default=1234, help="of everything random (default %(default)s)")
     add("--data", metavar="DIR", default="data/nlvr", help="folder of the corpus (default %(default)s)")
-    add("--cache", metavar="FILE", help="where the decoded images are kept from run to run (default DIR.crops.h5)")
+    add("--cache", metavar="FILE",
+        help="where the decoded images are kept from run to run (default DIR.crops.h5, with --halving mean DIR.crops-mean.h5)")
     add("--validation-folders", type=command_line.positive_int, metavar="K",
         help="choose the best epoch on K of the numbered training folders, which are not trained on (default: on dev)")
-    add("--batches", choices=("examples", "images"), default="examples",
+    add("--batches", choices=("examples", "images"), default="images",
         help="what is shuffled: examples, with their six images in one batch, or single images (default %(default)s)")
+    as_trained = "; with --evaluate as trained)"
+    add("--padding", choices=("read", "masked"),
+        help="whether the GRU reads the padding in front of a sentence, which has an embedding (default read" + as_trained)
+    add("--halving", choices=nlvr_data.HALVINGS,
+        help="how 400 x 100 pixels become 200 x 50: by the nearest, or the mean of four (default nearest" + as_trained)
+    add("--statistics", choices=nlvr_data.STATISTICS,
+        help="pixels are normalised by one mean and deviation, or by one for each colour channel (default one" + as_trained)
+    add("--sentences", choices=nlvr_data.SENTENCES,
+        help="rules that make words of a sentence: those of the authors, which make fewer different ones, or those that this "
+        "project had first (default authors" + as_trained)
+    training.add_start_options(parser)
     training.add_run_options(parser, epochs="60", batch_size=256, clip_norm=None, of="images")
     add("--lr", type=command_line.positive_float, metavar="X", default=1e-3,
         help="learning rate of Adam (default %(default)g)")
@@ -59,8 +76,6 @@ def parse_arguments(argv=None):
     add("--images-per-example", type=command_line.positive_int, metavar="N",
         help="how many of the six images of an example an epoch has, drawn anew for each (default %(default)s)")
     add("--batch-normalization", action="store_true", help="normalise the memories over the batch")
-    add("--embedding-scale", type=command_line.positive_float, metavar="X",
-        help="the embeddings start uniform between -X and X (default %(default)g)")
     add("--attention-units", type=command_line.unit_list, metavar="LIST",
         help="hidden layers of the attention (default 256,128)")
     add("--heads", type=command_line.positive_int, metavar="N",
@@ -71,6 +86,10 @@ def parse_arguments(argv=None):
         help="report as well what the mean over the six images of an example gives")
     args = parser.parse_args(argv)
     args.epochs = args.epochs or 60
+    if args.start == "uniform" and args.embedding_scale is None:
+        args.embedding_scale = EARLIER["embedding_scale"]
+    if not args.evaluate:
+        fill_in(args, READING)
     if args.cz < 3:
         parser.error("argument cz: must be above 2")
     if not args.attention_units:
@@ -78,6 +97,13 @@ def parse_arguments(argv=None):
     if args.images_per_example > nlvr_data.PERMUTATIONS:
         parser.error(f"argument --images-per-example: must be at most {nlvr_data.PERMUTATIONS}")
     return args
+
+
+def fill_in(args, values):
+    """Give the options of `READING` that are not on the command line some values."""
+    for option in READING:
+        if getattr(args, option) is None:
+            setattr(args, option, values[option])
 
 
 def run_name(args):
@@ -166,6 +192,10 @@ class ImageBatches(keras.utils.PyDataset):
 def build_model(args, nlvr):
     """The network as a functional Keras model: inputs as `nlvr_data.ImageBatch`, output the logit of "true"."""
     l2 = keras.regularizers.L2(args.l2)
+
+    def glorot():
+        return "glorot_uniform" if args.start == "uniform" else training.glorot_normal(args)
+
     places, shared = len(nlvr_data.BOX_LEFT), args.attention == "shared"
     lists = 1 if shared else places
     inputs = nlvr_data.ImageBatch(
@@ -173,24 +203,28 @@ def build_model(args, nlvr):
         keras.Input((places,), dtype="int32", name="look_of_image"),
         keras.Input((lists,), dtype="int32", name="box_of_look"),
         keras.Input((lists,), dtype="int32", name="sentence_of_look"),
-        keras.Input(nlvr.crops.shape[1:], dtype="uint8", name="crops"),
+        keras.Input(nlvr.crops.shape[1:], dtype=nlvr.crops.dtype.name, name="crops"),
         keras.Input((nlvr.sentences.shape[1],), dtype="int32", name="sentences"))
-    memories = layers.BoxEncoder(args.cz, nlvr.mean, nlvr.deviation, name="box_encoder")(inputs.crops)
+    memories = layers.BoxEncoder(
+        args.cz, nlvr.mean, nlvr.deviation, CONVOLUTIONS[args.start], name="box_encoder")(inputs.crops)
     if args.batch_normalization:
         memories = keras.layers.BatchNormalization(momentum=0.95, name="memory_normalization")(memories)
-    scale = keras.initializers.RandomUniform(-args.embedding_scale, args.embedding_scale)
-    u = layers.SentenceEncoder(len(nlvr.words) + 1, args.ez, args.lz, embeddings_initializer=scale,
-                               name="sentence_encoder")(inputs.sentences)
+    # Sentences come padded to the longest; the rest of the mx words is the same for all.
+    u = layers.SentenceEncoder(
+        len(nlvr.words) + 1, args.ez, args.lz, padding="trained" if args.padding == "read" else "masked",
+        padding_in_front=args.mx - nlvr.sentences.shape[1], **training.encoder_initializers(args),
+        name="sentence_encoder")(inputs.sentences)
     u = keras.layers.Dropout(args.dropout)(u)
     working_memory = layers.VisualController(
-        2, places, args.attention_units, shared, l2, args.heads, args.scores, name="visual_controller")(
+        2, places, args.attention_units, shared, l2, args.heads, args.scores, glorot(), name="visual_controller")(
         memories, u, inputs.box_of_look, inputs.sentence_of_look, inputs.look_of_image)
     working_memory = keras.layers.Dropout(args.dropout)(working_memory)
-    r = layers.RelationalReasoning([256, 128, 64], name="reasoning_module")(
+    r = layers.RelationalReasoning([256, 128, 64], kernel_initializer=training.glorot_normal(args), name="reasoning_module")(
         working_memory, ops.take(u, inputs.sentence_of_image, axis=0))
     r = keras.layers.Dropout(args.dropout)(r)
     hidden = keras.layers.Dense(32, activation="relu", name="hidden")(r)
-    return keras.Model(inputs, keras.layers.Dense(1, name="answer")(hidden), name="WMemNN_NLVR")
+    answer = keras.layers.Dense(1, kernel_initializer=glorot(), name="answer")(hidden)
+    return keras.Model(inputs, answer, name="WMemNN_NLVR")
 
 
 # Training
@@ -267,9 +301,12 @@ def main(argv=None):
     if args.evaluate:
         path = os.path.join(args.models, f"{run_name(args)}.json")
         saved = training.read_record(path)
-        saved["arguments"] = EXTENSIONS | saved["arguments"]
-        training.check_options(path, saved, args, ("attention", "batch_normalization", "attention_units", "heads", "scores"))
-    nlvr = nlvr_data.load_nlvr(args.data, args.mx, args.cache, saved.get("words"))
+        saved["arguments"] = EARLIER | saved["arguments"]
+        fill_in(args, saved["arguments"])
+        training.check_options(
+            path, saved, args, (*READING, "attention", "batch_normalization", "attention_units", "heads", "scores"))
+    nlvr = nlvr_data.load_nlvr(
+        args.data, args.mx, args.cache, saved.get("words"), args.sentences, args.halving, args.statistics)
     if args.evaluate:
         nlvr.mean, nlvr.deviation = saved["data"]["mean"], saved["data"]["deviation"]
     print(f"data: {args.data}, " + ", ".join(f"{split} {len(examples):,} examples with {examples.boxes[..., 0].size:,} images"
@@ -279,7 +316,7 @@ def main(argv=None):
     settings = {key: value for key, value in vars(args).items() if key not in (
         "data", "cache", "models", "tensorboard", "evaluate", "fresh", "average_permutations")}
     settings |= {"data": nlvr.fingerprint, "backend": keras.backend.backend()}
-    run = training.Run(args.models, run_name(args), settings, unit="images", added=EXTENSIONS)
+    run = training.Run(args.models, run_name(args), settings, unit="images", added=EARLIER)
     if args.evaluate:
         training.load_weights(model, run.path("weights.h5"), saved.get("weights_sha256"))
     else:

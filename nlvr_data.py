@@ -35,15 +35,21 @@ HOW_TO_GET_IT = "python data/get_nlvr.py gets the corpus and names what is missi
 UNKNOWN = "<unknown>"
 RARE = 5  # sentences of training; a word of fewer counts as unknown. Up to four examples share a sentence.
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+SENTENCES, HALVINGS, STATISTICS = ("authors", "project"), ("nearest", "mean"), ("one", "channels")  # the authors' ways first
+# What the authors' program writes for some words and phrases, regular expressions; "^": at the beginning of a sentence.
+AUTHORS_WORDS = {
+    "there is": "", "are there": "there are", "is touching": "touching", "which": "", "that": "", "^ll": "", "a": "one",
+    "corners?": "edge", "walls?": "edge", "below": "beneath", "bricks?": "block", "contains?": "with", "has": "with",
+    "its": "it", "based": "base"}
 # Typing errors in the training sentences that are words of their own, or too short to tell by their letters.
 TYPING_ERRORS = {"ad": "and", "ans": "and", "bellow": "below", "bow": "box", "lease": "least", "lest": "least",
                  "od": "of", "t": "at", "thee": "the", "tow": "two"}
 
 
 class SentenceCleaner:
-    """What the model sees of a sentence: lower-case words, numbers spelled out, typing errors mended, singular.
+    """A sentence in the project's words: lower case, numbers spelled out, typing errors mended, singular.
 
-    1. Words and numbers, in lower case. A semicolon inside a word is a slip for a letter: "circ;e".
+    1. Words and numbers, in lower case. A semicolon inside a word is a slip for a letter: "circ;e". Other marks part words.
     2. Numbers up to twelve as words; "colour" as "color".
     3. Words that are neither in the English dictionary (the one that comes with symspellpy) nor in frequent use in the
        training sentences are mended: as two words run together ("atleast"), or else as the nearest word of the training
@@ -59,13 +65,17 @@ class SentenceCleaner:
     ['there', 'is', 'at', 'least', 'one', 'yellow', 'block']
     """
 
+    stem_count = RARE  # times that the training sentences have a word for others to lose their -s
+
     def __init__(self, sentences):
         from symspellpy import SymSpell, Verbosity  # where it is used: the scripts that get data run without
 
         dictionary = importlib.resources.files("symspellpy") / "frequency_dictionary_en_82_765.txt"
         self.english = {line.split()[0] for line in dictionary.read_text(encoding="utf-8-sig").splitlines()}
         counts = collections.Counter(word for sentence in sentences for word in self._words(sentence))
-        self.frequent = {word: count for word, count in counts.items() if count >= RARE and self._is_english(word)}
+        counts = {word: count for word, count in counts.items() if self._is_english(word)}
+        self.frequent = {word: count for word, count in counts.items() if count >= RARE}
+        self.stems = {word for word, count in counts.items() if count >= self.stem_count}
         speller = SymSpell(max_dictionary_edit_distance=2)
         for word, count in self.frequent.items():
             speller.create_dictionary_entry(word, count)
@@ -92,10 +102,48 @@ class SentenceCleaner:
 
     def _singular(self, word):
         stems = (word.removesuffix("s"), word.removesuffix("es")) if len(word) > 3 else ()
-        return next((stem for stem in stems if stem in self.frequent), word)
+        return next((stem for stem in stems if stem in self.stems), word)
 
     def __call__(self, sentence):
         return [self._singular(mended) for word in self._words(sentence) for mended in self._mended(word)]
+
+
+def authors_words(words):
+    """A sentence in the project's words, list of str -> in those of the authors' program, by `AUTHORS_WORDS`."""
+    text = " ".join(words)
+    for before, after in AUTHORS_WORDS.items():
+        text = re.sub(rf"\b{before}\b", after, text)
+    return text.split()
+
+
+class AuthorsCleaner(SentenceCleaner):
+    """A sentence in the words of the authors' program: as `SentenceCleaner` has them, and then by `AUTHORS_WORDS`.
+
+    Plurals lose their -s where any sentence of training has the singular. That program mends fewer typing errors.
+
+    >>> clean = AuthorsCleaner(["There is a box that has 2 blocks touching the wall.", "a block"] * RARE)
+    >>> clean("There is a box that has 2 blocks touching the wall.")
+    ['one', 'box', 'with', 'two', 'block', 'touching', 'the', 'edge']
+    """
+
+    stem_count = 1
+
+    def __call__(self, sentence):
+        return authors_words(super().__call__(sentence))
+
+
+def number_words(words, numbers):
+    """The numbers of words, by a dict from word to number. Any other has that of `UNKNOWN`, or is dropped without one."""
+    found = (numbers.get(word, numbers.get(UNKNOWN)) for word in words)
+    return [number for number in found if number is not None]
+
+
+def pad_in_front(rows, length):
+    """Rows of word numbers, each a list, as one array: int32 (rows, length), with 0 in front of the shorter ones."""
+    table = np.zeros((len(rows), length), np.int32)
+    for padded, row in zip(table, rows):
+        padded[length - len(row):] = row
+    return table
 
 
 @dataclasses.dataclass
@@ -137,12 +185,13 @@ class Nlvr:
     """NLVR as arrays.
 
     Attributes:
-        words: list of str; word number w is words[w - 1], 0 is padding. The first stands for all unknown words.
-        sentences: int32 (distinct sentences, longest sentence), word numbers.
+        words: list of str; word number w is words[w - 1], 0 is padding. `UNKNOWN`, if it is there, stands for all others.
+        sentences: int32 (distinct sentences, longest sentence), word numbers, with the padding in front.
         crops: uint8 (distinct crops, 50, 50, 3), each box of every image, at half its size.
-        mean, deviation: lists of float, of each colour over the boxes of the training images, from 0 to 255.
+        mean, deviation: lists of float, for each colour, over the boxes of the training images, from 0 to 255.
         splits: dict from split to `Examples`; "hidden" may be missing.
-        fingerprint: str, SHA-256 of sentences, labels and images: equal for equal data.
+        fingerprint: str, SHA-256 of sentences, labels and halved images: equal for equal data.
+        sentence_rules: str, one of `SENTENCES`, whose words these are.
 
     Augmentation: `draw_variants` numbers variants of sentences and crops, beyond the numbers of the tables' own rows.
     """
@@ -154,16 +203,21 @@ class Nlvr:
     deviation: list
     splits: dict
     fingerprint: str
+    sentence_rules: str = SENTENCES[0]
 
     def take_sentences(self, numbers):
         """Word numbers (numbers, longest sentence). Number e * len(sentences) + s is sentence s after exchange e."""
         exchange, sentence = np.divmod(numbers, len(self.sentences))
         known = [name in self.words for name in COLOURS]
-        colour = np.array([self.words.index(name if name in self.words else UNKNOWN) + 1 for name in COLOURS])
+        number_of = {word: number for number, word in enumerate(self.words, start=1)}
+        colour = np.array([number_of.get(name, number_of.get(UNKNOWN, 0)) for name in COLOURS])
         words = np.tile(np.arange(len(self.words) + 1, dtype=np.int32), (len(EXCHANGES), 1))
         for row, order in zip(words, EXCHANGES):
             row[colour[known]] = colour[list(order)][known]
-        return words[exchange[:, None], self.sentences[sentence]]
+        taken = words[exchange[:, None], self.sentences[sentence]]
+        if not colour.all():  # a colour without a number is dropped, and what is before it moves up
+            taken = np.take_along_axis(taken, np.argsort(taken > 0, axis=1, kind="stable"), axis=1)
+        return taken
 
     def take_crops(self, numbers):
         """Crops, uint8 (numbers, 50, 50, 3). Number (2 e + m) * len(crops) + c is crop c after exchange e, mirrored if m."""
@@ -213,14 +267,20 @@ def draw_variants(nlvr, example, sentence, boxes, random):
             boxes + (2 * exchange[:, None] + mirrored) * len(nlvr.crops))
 
 
-def load_nlvr(path, mx=50, cache=None, words=None):
+def load_nlvr(path, mx=50, cache=None, words=None, sentences="authors", halving="nearest", statistics="one"):
     """Load NLVR, from DIR/SPLIT/SPLIT.json and DIR/SPLIT/images/*/SPLIT-n-m-k.png to arrays.
 
     Args:
         path: str, the folder.
-        mx: int, the words of a sentence that are kept: the first.
-        cache: str, the file that keeps the decoded images from run to run, see `load_crops`; by default beside the folder.
-        words: list of str, to number words as an earlier run did; by default those frequent in training.
+        mx: int, the words of a sentence that are kept.
+        cache: str, the file that keeps the decoded images from run to run, see `load_crops`; by default beside the folder,
+            one for each halving.
+        words: list of str, to number words as an earlier run did; by default those of training.
+        sentences: "authors": words as `AuthorsCleaner` has them, those that training lacks are dropped, and the last mx are
+            kept; or "project": as `SentenceCleaner` has them, those that training has fewer than `RARE` times are
+            `UNKNOWN`, and the first mx are kept.
+        halving: "nearest" or "mean", see `image_boxes`.
+        statistics: "one" mean and deviation of all pixels and colours, or those of each of the "channels".
     Returns:
         Nlvr.
     Raises:
@@ -232,18 +292,17 @@ def load_nlvr(path, mx=50, cache=None, words=None):
     annotations = {split: read_examples(os.path.join(path, split, f"{split}.json")) for split in splits}
     images = {split: find_images(path, split, annotations[split]) for split in splits}
     crops, boxes = load_crops(path, [name for split in splits for name in images[split]],
-                              cache or f"{os.path.abspath(path)}.crops.h5")
+                              cache or default_cache(path, halving), halving)
 
-    clean = SentenceCleaner(example["sentence"] for example in annotations["train"])
+    as_authors = sentences == "authors"
+    clean = (AuthorsCleaner if as_authors else SentenceCleaner)(example["sentence"] for example in annotations["train"])
     texts = {example["sentence"]: None for split in splits for example in annotations[split]}
-    texts = {text: clean(text)[:mx] for text in texts}
+    texts = {text: clean(text)[:None if as_authors else mx] for text in texts}
     if words is None:
         counts = collections.Counter(word for example in annotations["train"] for word in texts[example["sentence"]])
-        words = [UNKNOWN, *sorted(word for word, count in counts.items() if count >= RARE)]
+        words = sorted(counts) if as_authors else [UNKNOWN, *sorted(word for word, count in counts.items() if count >= RARE)]
     word_numbers = {word: number for number, word in enumerate(words, start=1)}
-    sentences = np.zeros((len(texts), max(1, *map(len, texts.values()))), np.int32)
-    for row, tokens in zip(sentences, texts.values()):
-        row[:len(tokens)] = [word_numbers.get(word, word_numbers[UNKNOWN]) for word in tokens]
+    rows = [number_words(tokens, word_numbers)[-mx:] for tokens in texts.values()]
     text_numbers = {text: number for number, text in enumerate(texts)}
 
     found, first = {}, 0
@@ -259,17 +318,25 @@ def load_nlvr(path, mx=50, cache=None, words=None):
         first += number
         content.update(json.dumps([[example[key] for key in ("identifier", "sentence", "label")] for example in examples]
                                   ).encode() + found[split].boxes.tobytes())
-    mean, deviation = _colour_statistics(crops, found["train"].boxes)
-    return Nlvr(words, sentences, crops, mean, deviation, found, content.hexdigest())
+    mean, deviation = _colour_statistics(crops, found["train"].boxes, statistics)
+    table = pad_in_front(rows, max(1, *map(len, rows)))
+    return Nlvr(words, table, crops, mean, deviation, found, content.hexdigest(), sentences)
 
 
-def _colour_statistics(crops, boxes):
+def default_cache(path, halving):
+    """The file beside a folder of the corpus that keeps its decoded images."""
+    return f"{os.path.abspath(path)}.crops{'' if halving == 'nearest' else f'-{halving}'}.h5"
+
+
+def _colour_statistics(crops, boxes, statistics):
     weights = np.bincount(boxes.ravel(), minlength=len(crops)) / (boxes.size * crops.shape[1] * crops.shape[2])
     sums = np.zeros((2, crops.shape[3]))
     for first in range(0, len(crops), 1000):  # in parts, for the memory
         part = crops[first:first + 1000].astype(np.float32)
         for power in (1, 2):
             sums[power - 1] += weights[first:first + 1000] @ (part**power).sum(axis=(1, 2), dtype=np.float64)
+    if statistics == "one":
+        sums[:] = sums.mean(axis=1, keepdims=True)
     # A colour that never varies stays as it is.
     deviation = np.sqrt(np.maximum(sums[1] - sums[0]**2, 0.0))
     return [[round(float(x), 4) for x in values] for values in (sums[0], np.where(deviation < 1e-3, 1.0, deviation))]
@@ -344,21 +411,22 @@ def find_images(path, split, examples):
     return [found[name] for name in wanted]
 
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 CACHE_CHUNK = 256  # crops; about as many as fill an ordinary chunk cache of 1 MB when they are read in order
 
 
-def load_crops(path, names, cache):
+def load_crops(path, names, cache, halving="nearest"):
     """The boxes of all images, each distinct one once, from a file kept from an earlier run, or from the images.
 
     The cache is an HDF5 file with the crops, compressed in chunks, and their numbers in each image. It is taken if it has
-    the digest that it was written with, and if names, sizes and times of the images are those it was made of; else
-    it is made again, whole or not at all.
+    the digest that it was written with, if it was made with the same halving, and if names, sizes and times of the images
+    are those it was made of; else one line says why not, and it is made again, whole or not at all.
 
     Args:
         path: str, the folder of the corpus.
         names: list of str, the images, relative to `path`.
         cache: str, the file.
+        halving: "nearest" or "mean", see `image_boxes`.
     Returns:
         crops: uint8 (distinct crops, 50, 50, 3), numbered as they first come.
         boxes: int32 (images, 3), rows of `crops`.
@@ -372,15 +440,15 @@ def load_crops(path, names, cache):
         sources.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     if os.path.exists(cache):
         try:
-            return read_crops(cache, sources.hexdigest())
+            return read_crops(cache, sources.hexdigest(), halving)
         except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError) as error:
             print(f"{cache}: {' '.join(str(error).split())[:100]}; the images are decoded again")
-    crops, boxes = decode_images(path, names)
-    write_crops(cache, crops, boxes, sources.hexdigest())
+    crops, boxes = decode_images(path, names, halving)
+    write_crops(cache, crops, boxes, sources.hexdigest(), halving)
     return crops, boxes
 
 
-def write_crops(cache, crops, boxes, sources):
+def write_crops(cache, crops, boxes, sources, halving):
     """Write the file that `load_crops` describes, whole or not at all."""
     import h5py
 
@@ -389,16 +457,20 @@ def write_crops(cache, crops, boxes, sources):
         file.create_dataset("crops", data=crops, chunks=(min(CACHE_CHUNK, len(crops)), *crops.shape[1:]),
                             compression="gzip", compression_opts=1)
         file.create_dataset("boxes", data=boxes, compression="gzip")
-        file.attrs.update({"format": CACHE_FORMAT, "sources": sources, "digest": _digest(crops, boxes)})
+        file.attrs.update({"format": CACHE_FORMAT, "halving": halving, "sources": sources, "digest": _digest(crops, boxes)})
     write_whole(os.path.abspath(cache), content.getvalue())
 
 
-def read_crops(cache, sources):
+def read_crops(cache, sources, halving):
     """Read what `write_crops` wrote, chunk by chunk. Raises ValueError, or what h5py does, if it cannot be used."""
     import h5py
 
     with h5py.File(cache, "r") as file:
-        if file.attrs["format"] != CACHE_FORMAT or file.attrs["sources"] != sources:
+        if file.attrs["format"] != CACHE_FORMAT:
+            raise ValueError("made by another version of this program")
+        if file.attrs["halving"] != halving:
+            raise ValueError(f"made with --halving {file.attrs['halving']}, not {halving}")
+        if file.attrs["sources"] != sources:
             raise ValueError("made of other images")
         stored = file["crops"]
         if stored.shape[1:] != (BOX_SIZE // 2, BOX_SIZE // 2, 3) or stored.dtype != np.uint8:
@@ -418,7 +490,7 @@ def _digest(crops, boxes):
     return digest.hexdigest()
 
 
-def decode_images(path, names):
+def decode_images(path, names, halving="nearest"):
     """Decode images in parallel; returns what `load_crops` does."""
     from data import fetch
 
@@ -429,7 +501,7 @@ def decode_images(path, names):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for first in range(0, len(names), 4096):  # not all at once: what is decoded waits for its turn in memory
                 paths = [os.path.join(path, name) for name in names[first:first + 4096]]
-                for row, image in enumerate(pool.map(image_boxes, paths), start=first):
+                for row, image in enumerate(pool.map(image_boxes, paths, itertools.repeat(halving)), start=first):
                     for place, crop in enumerate(image):
                         key = hashlib.blake2b(crop, digest_size=16).digest()
                         if key not in numbers:
@@ -442,11 +514,15 @@ def decode_images(path, names):
     return np.stack(crops), boxes
 
 
-def image_boxes(path):
-    """The three boxes of an image file at half their size, each pixel the mean of four, uint8 (3, 50, 50, 3).
+def image_boxes(path, halving="nearest"):
+    """The three boxes of an image file at half their size, uint8 (3, 50, 50, 3).
 
     The fourth channel, opacity, is 255 everywhere in the corpus and left out.
 
+    Args:
+        path: str.
+        halving: how a pixel is made of four: "nearest" takes the lower right one, as Pillow's `Image.resize` does by its
+            nearest neighbour, "mean" their mean.
     Raises:
         DataError: not a whole PNG file of the corpus's size.
     """
@@ -460,7 +536,8 @@ def image_boxes(path):
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             if image.size != IMAGE_SIZE:
                 raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, not {IMAGE_SIZE[0]} x {IMAGE_SIZE[1]}")
-            pixels = np.asarray(image.convert("RGB").reduce(2))
+            image = image.convert("RGB")
+            pixels = np.asarray(image.reduce(2)) if halving == "mean" else np.asarray(image)[1::2, 1::2]
     except (OSError, ValueError, SyntaxError, EOFError, zlib.error, struct.error) as error:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {HOW_TO_GET_IT}") from None
     size = BOX_SIZE // 2
@@ -513,7 +590,7 @@ class ImageBatch(NamedTuple):
         box_of_look: int32 (look slots, lists), row of `crops`; 0 in unused slots, as everywhere but in `crops`. 3 lists or 1.
         sentence_of_look: int32 (look slots, lists), row of `sentences`.
         crops: uint8 (crop slots, 50, 50, 3); unused slots repeat the others.
-        sentences: int32 (sentence slots, longest sentence), word numbers.
+        sentences: int32 (sentence slots, longest sentence), word numbers, with the padding in front.
     """
 
     sentence_of_image: np.ndarray

@@ -190,7 +190,7 @@ def simulate(nlvr, examples, number, seed):
     A sentence is taken if the scene and another one drawn at random disagree on it. So any sentence is as often true as
     false, and tells nothing about its answer.
 
-    The sentences are added to `nlvr.sentences`. Words that the corpus does not have are unknown ones.
+    The sentences are added to `nlvr.sentences`, in the words of its rules, numbered as `nlvr_data.number_words` does it.
 
     Args:
         nlvr: nlvr_data.Nlvr.
@@ -208,17 +208,19 @@ def simulate(nlvr, examples, number, seed):
                                       for box in boxes for item in box) for boxes in scenes]
     others = {kind: [boxes for boxes, towers in zip(scenes, with_towers) if towers == kind] for kind in (False, True)}
     numbers = {word: number for number, word in enumerate(nlvr.words, start=1)}
-    first, count = len(nlvr.sentences), number * len(scenes)
-    sentences, label = np.zeros((count, nlvr.sentences.shape[1]), np.int32), np.zeros(count, np.float32)
+    (first, length), count = nlvr.sentences.shape, number * len(scenes)
+    sentences, label = [], np.zeros(count, np.float32)
     for i in range(count):
         boxes, towers = scenes[i % len(scenes)], with_towers[i % len(scenes)]
         for _ in range(TRIES):
             words, test = statement(random, towers)
             if test(boxes) != test(random.choice(others[towers])):
                 break
-        words = [numbers.get(word, numbers[nlvr_data.UNKNOWN]) for word in words][:sentences.shape[1]]
-        sentences[i, :len(words)], label[i] = words, test(boxes)
-    nlvr.sentences = np.concatenate([nlvr.sentences, sentences])
+        if nlvr.sentence_rules == "authors":
+            words = nlvr_data.authors_words(words)
+        sentences.append(nlvr_data.number_words(words, numbers)[:length])
+        label[i] = test(boxes)
+    nlvr.sentences = np.concatenate([nlvr.sentences, nlvr_data.pad_in_front(sentences, length)])
     return nlvr_data.Examples(
         [f"simulated-{i}" for i in range(count)], examples.folder * number,
         np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number, 1, 1)))

@@ -1,27 +1,31 @@
-"""The gradient of a model's loss as its training takes it, penalties included, on either backend."""
+"""The gradient of a model's loss, on TensorFlow and JAX, for tests that compare it with known figures."""
 import keras
 import numpy as np
 
 
 def gradients(model, inputs, targets, loss):
-    """The gradient of `loss(targets, model(inputs))` and the model's penalties with respect to each trainable variable.
+    """The gradient of loss(targets, outputs) + the penalties of the model, in training.
 
+    Args:
+        model: Keras model, built.
+        inputs, targets: as the model and the loss take them.
+        loss: function of targets and outputs, a scalar.
     Returns:
-        list of np.ndarray, in the order of `model.trainable_variables`.
+        list of float32 arrays, in the order of `model.trainable_variables`.
     """
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def total(trainable, fixed):
+            outputs, _, penalties = model.stateless_call(trainable, fixed, inputs, training=True, return_losses=True)
+            return loss(targets, outputs) + sum(penalties)
+
+        found = jax.grad(total)(*([variable.value for variable in variables] for variables in (
+            model.trainable_variables, model.non_trainable_variables)))
+    else:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             total = loss(targets, model(inputs, training=True)) + sum(model.losses)
-        found = tape.gradient(total, [variable.value for variable in model.trainable_variables])
-        return [np.array(tf.convert_to_tensor(gradient)) for gradient in found]
-    import jax
-
-    fixed = [variable.value for variable in model.non_trainable_variables]
-
-    def total(trainable):
-        outputs, _, penalties = model.stateless_call(trainable, fixed, inputs, training=True, return_losses=True)
-        return loss(targets, outputs) + sum(penalties)
-
-    return [np.array(gradient) for gradient in jax.grad(total)([variable.value for variable in model.trainable_variables])]
+        found = map(tf.convert_to_tensor, tape.gradient(total, [variable.value for variable in model.trainable_variables]))
+    return [np.asarray(gradient) for gradient in found]

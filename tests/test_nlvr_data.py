@@ -67,27 +67,81 @@ def test_sentences_as_they_come_and_as_the_model_sees_them(clean, sentence, seen
     assert " ".join(clean(sentence)) == seen
 
 
-def test_unknown_words_have_an_id_of_their_own(corpus, nlvr, copy):
-    path = copy / "dev" / "dev.json"
+@pytest.fixture(scope="module")
+def clean_as_authors():
+    return nlvr_data.AuthorsCleaner(TRAINING)
+
+
+@pytest.mark.parametrize("sentence, seen", [
+    ("There is a box with 2 yellow items.", "one box with two yellow item"),
+    ("There are 3 towers, and a block.", "there are three tower and one block"),
+    ("There is abox which contains 1 item that is touching the wall", "one box with one item touching the edge"),
+    ("there is a tower that has its base at the corner, not the walls", "one tower with it base at the edge not the edge"),
+    ("all boxes contain bricks below a square/triangle", "all box with block beneath one square triangle"),
+    ("Are there items containing blocks based on coloured squares?", "there are item containing block base on color square"),
+    ("ll the towers have a base", "the tower have one base"),
+    ("t least one blue circle has to ll", "at least one blue circle with to ll"),
+    ("There is eactly 1 circ;e ,no trianlges..", "exactly one circle no triangle"),
+    ("There is", ""),
+])
+def test_sentences_as_they_come_and_as_the_authors_program_sees_them(clean_as_authors, sentence, seen):
+    assert " ".join(clean_as_authors(sentence)) == seen
+
+
+def test_one_sentence_with_the_singular_is_enough_for_the_authors():
+    sentences = ["positions of items", "a position of an item"]
+    assert nlvr_data.AuthorsCleaner(sentences)("positions") == ["position"]
+    assert nlvr_data.SentenceCleaner(sentences)("positions") == ["positions"]
+
+
+def rewrite(copy, split, sentence):
+    """Give the first example of a split another sentence."""
+    path = copy / split / f"{split}.json"
     examples = [json.loads(line) for line in path.read_text().splitlines()]
-    examples[0]["sentence"] = "There is a rhinoceros"
+    examples[0]["sentence"] = sentence
     path.write_text("\n".join(map(json.dumps, examples)))
+
+
+def in_words(nlvr, split):
+    """The words of the first example of a split."""
+    return [nlvr.words[number - 1] for number in nlvr.sentences[nlvr.splits[split].sentence[0]] if number]
+
+
+def test_unknown_words_are_dropped_or_have_an_id_of_their_own(corpus, nlvr, copy):
+    rewrite(copy, "dev", "There is a rhinoceros, yellow")
     other = nlvr_data.load_nlvr(str(copy))
-    assert other.words == nlvr.words and other.words[0] == nlvr_data.UNKNOWN
-    row = other.sentences[other.splits["dev"].sentence[0]]
-    assert [other.words[number - 1] for number in row if number] == ["there", "is", "a", nlvr_data.UNKNOWN]
-    assert other.fingerprint != nlvr.fingerprint
+    assert other.words == nlvr.words and nlvr_data.UNKNOWN not in nlvr.words
+    assert in_words(other, "dev") == ["one", "yellow"] and other.fingerprint != nlvr.fingerprint
+    before, after = (nlvr_data.load_nlvr(path, sentences="project") for path in (corpus, str(copy)))
+    assert before.words == after.words and after.words[0] == nlvr_data.UNKNOWN
+    assert in_words(after, "dev") == ["there", "is", "a", nlvr_data.UNKNOWN, "yellow"]
 
 
-def test_long_sentences_are_cut(corpus, nlvr):
-    cut = nlvr_data.load_nlvr(corpus, mx=3, words=nlvr.words)
-    np.testing.assert_array_equal(cut.sentences, nlvr.sentences[:, :3])
+def test_a_rare_word_of_training_is_a_word_by_the_authors_rules_alone(copy):
+    rewrite(copy, "train", "There is a rhinoceros")
+    assert in_words(nlvr_data.load_nlvr(str(copy)), "train") == ["one", "rhinoceros"]
+    assert in_words(nlvr_data.load_nlvr(str(copy), sentences="project"), "train") == ["there", "is", "a", nlvr_data.UNKNOWN]
+
+
+@pytest.mark.parametrize("sentences, kept", [("authors", slice(-2, None)), ("project", slice(2))])
+def test_long_sentences_are_cut(corpus, sentences, kept):
+    whole = nlvr_data.load_nlvr(corpus, sentences=sentences)
+    cut = nlvr_data.load_nlvr(corpus, mx=2, words=whole.words, sentences=sentences)
+    for row, of_row in zip(cut.sentences, whole.sentences, strict=True):
+        assert row.tolist() == [number for number in of_row if number][kept]
+
+
+def test_padding_is_in_front(nlvr):
+    assert (nlvr.sentences[:, -1] > 0).all() and (nlvr.sentences[:, 0] == 0).any()
+    assert (np.diff((nlvr.sentences > 0).astype(int), axis=1) >= 0).all()
 
 
 # Images
 
 
-def test_examples_have_their_images_and_labels(corpus, nlvr):
+@pytest.mark.parametrize("halving", ["nearest", "mean"])
+def test_examples_have_their_images_and_labels(corpus, halving):
+    nlvr = nlvr_data.load_nlvr(corpus, halving=halving)
     assert {split: len(examples) for split, examples in nlvr.splits.items()} == {
         "train": 16, "dev": 4, "test": 4, "hidden": 4}
     for split, examples in nlvr.splits.items():
@@ -100,7 +154,9 @@ def test_examples_have_their_images_and_labels(corpus, nlvr):
             for k in range(6):
                 path = os.path.join(corpus, split, "images", folder, f"{split}-{identifier}-{k}.png")
                 pixels = np.asarray(Image.open(path)).astype(int)[..., :3]
-                halved = (pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + pixels[1::2, 1::2]) / 4
+                halved = pixels[1::2, 1::2]
+                if halving == "mean":
+                    halved = (pixels[::2, ::2] + pixels[1::2, ::2] + pixels[::2, 1::2] + halved) / 4
                 for place, left in enumerate((0, 75, 150)):
                     crop = nlvr.crops[examples.boxes[row, k, place]]
                     assert np.abs(crop - halved[:, left:left + 50]).max() <= 0.5
@@ -112,16 +168,29 @@ def test_each_distinct_box_is_kept_once(nlvr):
         assert len(np.unique(boxes)) == 3  # six orders of three boxes
 
 
-def test_mean_and_deviation_are_those_of_the_training_images(nlvr):
+def test_the_nearest_pixel_is_that_of_pillow(tmp_path, random=np.random.default_rng(6)):
+    path = str(tmp_path / "image.png")
+    image = Image.fromarray(random.integers(0, 256, (100, 400, 3), np.uint8))
+    image.save(path)
+    halved = np.asarray(image.resize((200, 50), Image.Resampling.NEAREST))
+    np.testing.assert_array_equal(np.concatenate(nlvr_data.image_boxes(path), axis=1), np.concatenate(
+        [halved[:, left:left + 50] for left in (0, 75, 150)], axis=1))
+
+
+@pytest.mark.parametrize("statistics, axes", [("one", (0, 1)), ("channels", 0)])
+def test_mean_and_deviation_are_those_of_the_training_images(corpus, statistics, axes):
+    nlvr = nlvr_data.load_nlvr(corpus, statistics=statistics)
     pixels = nlvr.crops[nlvr.splits["train"].boxes.ravel()].reshape(-1, 3).astype(float)
-    np.testing.assert_allclose(nlvr.mean, pixels.mean(axis=0), atol=1e-3)
-    np.testing.assert_allclose(nlvr.deviation, pixels.std(axis=0), atol=1e-3)
+    np.testing.assert_allclose(nlvr.mean, np.broadcast_to(pixels.mean(axis=axes), 3), atol=1e-3)
+    np.testing.assert_allclose(nlvr.deviation, np.broadcast_to(pixels.std(axis=axes), 3), atol=1e-3)
+    assert len({*nlvr.mean}) == len({*nlvr.deviation}) == (1 if statistics == "one" else 3)
 
 
 def test_the_real_corpus_as_unpacked(real_nlvr):
     names = nlvr_data.find_images(real_nlvr, "dev", nlvr_data.read_examples(os.path.join(real_nlvr, "dev", "dev.json")))
-    crops, boxes = nlvr_data.decode_images(real_nlvr, names)
-    assert boxes.shape == (5934, 3) and crops.shape == (1302, 50, 50, 3)
+    for halving, distinct in ("nearest", 1129), ("mean", 1302):
+        crops, boxes = nlvr_data.decode_images(real_nlvr, names, halving)
+        assert boxes.shape == (5934, 3) and crops.shape == (distinct, 50, 50, 3)
 
 
 # The file of decoded images
@@ -136,6 +205,29 @@ def test_later_runs_decode_nothing(corpus, nlvr, monkeypatch):
     again = nlvr_data.load_nlvr(corpus)
     assert again.fingerprint == nlvr.fingerprint
     np.testing.assert_array_equal(again.crops, nlvr.crops)
+
+
+def test_each_halving_has_a_file_of_its_own(copy, capsys):
+    crops = {halving: nlvr_data.load_nlvr(str(copy), halving=halving).crops for halving in ("nearest", "mean")}
+    assert os.path.exists(f"{copy}.crops.h5") and os.path.exists(f"{copy}.crops-mean.h5")
+    for halving, of_halving in crops.items():
+        np.testing.assert_array_equal(nlvr_data.load_nlvr(str(copy), halving=halving).crops, of_halving)
+    assert not capsys.readouterr().out and (crops["nearest"][0] != crops["mean"][0]).any()
+
+
+def test_a_cache_of_the_other_halving_or_an_earlier_version_is_noticed(copy, tmp_path, capsys):
+    cache = str(tmp_path / "crops.h5")
+    expected = {halving: nlvr_data.load_nlvr(str(copy), halving=halving).crops for halving in ("nearest", "mean")}
+    nlvr_data.load_nlvr(str(copy), cache=cache)
+    for halving, other in ("mean", "nearest"), ("nearest", "mean"):
+        np.testing.assert_array_equal(nlvr_data.load_nlvr(str(copy), cache=cache, halving=halving).crops, expected[halving])
+        assert capsys.readouterr().out == (
+            f"{cache}: made with --halving {other}, not {halving}; the images are decoded again\n")
+    with h5py.File(cache, "a") as file:  # as it was before there was a choice
+        del file.attrs["halving"]
+        file.attrs["format"] = 1
+    np.testing.assert_array_equal(nlvr_data.load_nlvr(str(copy), cache=cache).crops, expected["nearest"])
+    assert capsys.readouterr().out == f"{cache}: made by another version of this program; the images are decoded again\n"
 
 
 def flip(content, position):
@@ -378,3 +470,16 @@ def test_variants_by_number(coloured):
     for exchange, order in enumerate(nlvr_data.EXCHANGES):
         to = {"yellow": 7, "black": 2, "blue": 1}[list(nlvr_data.COLOURS)[order[0]]]
         assert without_blue.take_sentences(np.array([2 + 3 * exchange]))[0].tolist() == [4, 6, to, to, 3]
+
+
+def test_a_colour_that_training_does_not_name_is_dropped(coloured):
+    """Where there is no number for unknown words either; what is before it moves up."""
+    words = ["item", "yellow", "black"]
+    sentences = np.array([[0, 3, 1, 2], [1, 2, 3, 3]], np.int32)
+    nlvr = dataclasses.replace(coloured, words=words, sentences=sentences)
+    for exchange, order in enumerate(nlvr_data.EXCHANGES):
+        named = dict(zip(nlvr_data.COLOURS, (list(nlvr_data.COLOURS)[i] for i in order)))
+        for row, taken in zip(sentences, nlvr.take_sentences(np.array([0, 1]) + 2 * exchange)):
+            new = [named.get(words[number - 1], words[number - 1]) for number in row if number]
+            new = [words.index(word) + 1 for word in new if word != "blue"]
+            assert taken.tolist() == [0] * (4 - len(new)) + new

@@ -67,7 +67,9 @@ def test_log_and_record_hold_what_they_promise(finished):
     rows = log(finished)
     assert list(rows[0])[-2:] == ["seconds", "images_per_second"] and [row["epoch"] for row in rows] == list("12345678")
     saved = record(finished)
-    assert saved["arguments"]["cz"] == 6 and saved["selected_on"] == "dev" and saved["words"][0] == "<unknown>"
+    assert saved["arguments"]["cz"] == 6 and saved["selected_on"] == "dev" and "<unknown>" not in saved["words"]
+    assert {option: saved["arguments"][option] for option in script.READING} == script.READING
+    assert saved["arguments"]["start"] == "authors" and len(set(saved["data"]["mean"])) == 1
     assert saved["data"]["examples"] == {"train": 80, "dev": 10, "test": 10, "hidden": 10}
     assert saved["best_val_accuracy"] == max(float(row["val_accuracy"]) for row in rows)
     assert {split: result["images"] for split, result in saved["test"].items()} == {"dev": 60, "test": 60, "hidden": 60}
@@ -77,7 +79,7 @@ def test_log_and_record_hold_what_they_promise(finished):
 def test_it_learns(finished):
     assert {split: result["majority"] for split, result in record(finished)["test"].items()} == {
         "dev": 50.0, "test": 50.0, "hidden": 50.0}
-    assert min(result["accuracy"] for result in record(finished)["test"].values()) > 90
+    assert min(result["accuracy"] for result in record(finished)["test"].values()) > 80
 
 
 def test_evaluation_prints_and_writes_what_the_training_did(finished, data, capsys):
@@ -146,19 +148,23 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(finished, da
 
 
 def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, capsys):
-    script.main(arguments(data, tmp_path, "--validation-folders", "1", "--batches", "images", "--attention", "shared",
-                          "--clip-norm", "1", "--schedule", "cosine", epochs="1"))
+    script.main(arguments(data, tmp_path, "--validation-folders", "1", "--attention", "shared", "--clip-norm", "1",
+                          "--schedule", "cosine", epochs="1"))
     assert "360 training and 120 validation images, 8 batches of 48" in capsys.readouterr().out
     assert record(tmp_path)["selected_on"] == "1 training folders"
 
 
+# How the project read the data and started until it did as the authors.
+AS_EARLIER = ["--padding", "masked", "--halving", "mean", "--statistics", "channels", "--sentences", "project"]
 EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", "--images-per-example", "1",
-            "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8", "--heads", "2",
-            "--scores", "linear"]
+            "--batches", "examples", "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8",
+            "--heads", "2", "--scores", "linear"]
 
 
-def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tmp_path, monkeypatch, capsys):
-    script.main(arguments(data, tmp_path / "whole", *EXTENDED, epochs="3"))
+@pytest.mark.parametrize("reading", [[], [*AS_EARLIER, "--start", "uniform"]])
+def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tmp_path, monkeypatch, capsys, reading):
+    options = EXTENDED + reading
+    script.main(arguments(data, tmp_path / "whole", *options, epochs="3"))
     save = training.Run.save
 
     def save_and_stop(run, *args):
@@ -167,9 +173,9 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
 
     monkeypatch.setattr(training.Run, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        script.main(arguments(data, tmp_path / "parts", *EXTENDED, epochs="3"))
+        script.main(arguments(data, tmp_path / "parts", *options, epochs="3"))
     monkeypatch.undo()
-    script.main(arguments(data, tmp_path / "parts", *EXTENDED, epochs="3"))
+    script.main(arguments(data, tmp_path / "parts", *options, epochs="3"))
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
     assert record(tmp_path / "whole")["test"] == record(tmp_path / "parts")["test"]
 
@@ -186,21 +192,40 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
         capsys, arguments(data, tmp_path / "whole", *fewer, "--evaluate"))
 
 
-def test_a_record_from_before_the_extensions_is_evaluated_and_gone_on_with(finished, data, tmp_path, capsys):
-    models = shutil.copytree(finished, tmp_path / "models")
-    saved = record(models)
-    saved["arguments"] = {key: value for key, value in saved["arguments"].items() if key not in script.EXTENSIONS}
-    (models / f"{NAME}.json").write_text(json.dumps(saved))
-    script.main(arguments(data, models, "--evaluate"))
+def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tmp_path, capsys):
+    options = [*AS_EARLIER, "--start", "uniform", "--batches", "examples"]
+    script.main(arguments(data, tmp_path, *options, epochs="1"))
+    saved = record(tmp_path)
+    assert saved["arguments"]["embedding_scale"] == 0.05 and len(set(saved["data"]["mean"])) == 3
+    assert saved["words"][0] == "<unknown>"
+    saved["arguments"] = {key: value for key, value in saved["arguments"].items() if key not in script.EARLIER}
+    (tmp_path / f"{NAME}.json").write_text(json.dumps(saved))
+    capsys.readouterr()
+    script.main(arguments(data, tmp_path, "--evaluate"))
     assert nlvr_data.table(saved["test"]) in capsys.readouterr().out
-    with np.load(models / f"{NAME}.state.npz") as state:
+    assert "--padding masked, not read; give --padding masked" in refused(
+        capsys, arguments(data, tmp_path, "--evaluate", "--padding", "read"))
+    with np.load(tmp_path / f"{NAME}.state.npz") as state:
         values = dict(state)
     settings = json.loads(str(values["settings"]))
-    values["settings"] = json.dumps({key: value for key, value in settings.items() if key not in script.EXTENSIONS})
-    np.savez(models / f"{NAME}.state.npz", **values)
-    script.main(arguments(data, models))
-    assert "all 8 epochs are done" in capsys.readouterr().out
-    assert "that run had heads 1, not 2" in refused(capsys, arguments(data, models, "--heads", "2"))
+    values["settings"] = json.dumps({key: value for key, value in settings.items() if key not in script.EARLIER})
+    np.savez(tmp_path / f"{NAME}.state.npz", **values)
+    script.main(arguments(data, tmp_path, *options, epochs="1"))
+    assert "all 1 epochs are done" in capsys.readouterr().out
+    assert "that run had heads 1, not 2" in refused(capsys, arguments(data, tmp_path, *options, "--heads", "2"))
+    assert "that run had padding masked, not read" in refused(capsys, arguments(data, tmp_path, *options[2:]))
+
+
+@pytest.mark.parametrize("folder, name", [
+    ("", "WMemNN_NLVR_100_24_128_50_1234"), ("augmented-nlvr", "WMemNN_NLVR_100_32_128_50_1"),
+    ("simulated-nlvr", "WMemNN_NLVR_100_32_128_50_1")])
+def test_kept_runs_are_evaluated_as_they_were_trained(folder, name):
+    saved = run_files.record(os.path.join(ROOT, "models", folder), name)["arguments"]
+    args = script.parse_arguments(["--evaluate"])
+    script.fill_in(args, saved)
+    assert {option: getattr(args, option) for option in script.READING} == {
+        "padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project"}
+    assert (saved["start"], saved["batches"]) == ("uniform", "examples")
 
 
 @pytest.mark.parametrize("by", ["examples", "images"])
@@ -274,6 +299,9 @@ def test_defaults_are_the_papers():
     assert (args.epochs, args.batch_size, args.lr, args.l2, args.clip_norm) == (60, 256, 1e-3, 1e-3, None)
     assert (args.dropout, args.attention, args.average_permutations, args.validation_folders) == (
         0.0, "separate", False, None)
+    assert (args.batches, args.padding, args.halving, args.statistics, args.sentences) == (
+        "images", "read", "nearest", "one", "authors")
+    assert (args.start, args.embedding_scale) == ("authors", None)
     assert all(getattr(args, name) == value for name, value in script.EXTENSIONS.items())
 
 
@@ -285,7 +313,9 @@ def test_defaults_are_the_papers():
     (["--dropout", "1"], "argument --dropout"), 
     (["--images-per-example", "7"], "argument --images-per-example: must be at most 6"),
     (["--attention-units", "none"], "argument --attention-units: must have a layer"),
-    (["--batches", "boxes"], "argument --batches"),
+    (["--batches", "boxes"], "argument --batches"), (["--padding", "trained"], "argument --padding"),
+    (["--halving", "cubic"], "argument --halving"), (["--statistics", "two"], "argument --statistics"),
+    (["--sentences", "mine"], "argument --sentences"), (["--start", "zero"], "argument --start"),
     (["--data", "nowhere"], "nowhere: no such folder"), (["--evaluate", "--models", "nowhere"], "nowhere")])
 def test_arguments(capsys, argv, reason):
     assert reason in refused(capsys, argv)
@@ -308,4 +338,8 @@ def test_other_options_than_those_of_the_run(capsys, finished, data):
     assert "that run had dropout 0.1, not 0.2" in refused(capsys, arguments(data, finished, "--dropout", "0.2"))
     assert "--attention separate, not shared" in refused(
         capsys, arguments(data, finished, "--evaluate", "--attention", "shared"))
+    for option, (trained, other) in {"padding": ("read", "masked"), "halving": ("nearest", "mean"),
+                                     "statistics": ("one", "channels"), "sentences": ("authors", "project")}.items():
+        assert f"--{option} {trained}, not {other}; give --{option} {trained}" in refused(
+            capsys, arguments(data, finished, "--evaluate", f"--{option}", other))
     assert run_files.contents(finished) == before

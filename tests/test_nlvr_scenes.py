@@ -99,3 +99,14 @@ def test_simulated_examples_say_new_things_of_the_same_images(nlvr):
     both = train.join(simulated)
     assert len(both) == 620 and both.take([20]).identifiers == ["simulated-0"]
     np.testing.assert_array_equal(both.label, [*train.label, *simulated.label])
+
+
+@pytest.mark.parametrize("sentences, expected", [
+    ("authors", ["one", "yellow", "item"]), ("project", ["there", "is", "a", "yellow", nlvr_data.UNKNOWN, "item"])])
+def test_simulated_sentences_follow_the_rules_of_the_corpus(tmp_path, monkeypatch, sentences, expected):
+    nlvr = nlvr_data.load_nlvr(small_nlvr.write_corpus(tmp_path / "nlvr", train=20, others=1), sentences=sentences)
+    words = ["there", "is", "a", "yellow", "rhinoceros", "item"]
+    monkeypatch.setattr(nlvr_scenes, "statement", lambda random, towers: (words, lambda boxes: random.random() < 0.5))
+    simulated = nlvr_scenes.simulate(nlvr, nlvr.splits["train"], 1, seed=1)
+    for row in nlvr.sentences[simulated.sentence]:
+        assert [nlvr.words[number - 1] for number in row[-len(expected):]] == expected and not row[:-len(expected)].any()
