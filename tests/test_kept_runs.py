@@ -22,10 +22,10 @@ def parsed_once():
 
 
 @pytest.mark.parametrize("script, arguments, folder, label", [
-    (WMemNN_bAbI, "30 30 30 3 0.0005 1", "", "seed 1"),
-    (WMemNN_bAbI, "30 30 30 3 0.0005 2", "", "seed 2"),
-    (WMemNN_bAbI, "30 30 30 3 0.0005 3", "", "seed 3"),
-    (WMemNN_bAbI, "30 30 30 3 0.0005 2 --ensemble 2,3", "", "ensemble of 2 and 3"),
+    (WMemNN_bAbI, "30 30 30 3 0.0005 1", "three-seeds", "seed 1"),
+    (WMemNN_bAbI, "30 30 30 3 0.0005 2", "three-seeds", "seed 2"),
+    (WMemNN_bAbI, "30 30 30 3 0.0005 3", "three-seeds", "seed 3"),
+    (WMemNN_bAbI, "30 30 30 3 0.0005 2 --ensemble 2,3", "three-seeds", "ensemble of 2 and 3"),
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "40-epochs", "paper's settings, 40 epochs"),
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "wide-embeddings", "embeddings from -1 to 1, 66 epochs"),
     (WMemNN_bAbI, "30 30 30 0 0.001 1", "simulated", "simulated only, 15 epochs"),

@@ -217,7 +217,7 @@ def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tm
 
 
 @pytest.mark.parametrize("folder, name", [
-    ("", "WMemNN_NLVR_100_24_128_50_1234"), ("augmented-nlvr", "WMemNN_NLVR_100_32_128_50_1"),
+    ("earlier-nlvr", "WMemNN_NLVR_100_24_128_50_1234"), ("augmented-nlvr", "WMemNN_NLVR_100_32_128_50_1"),
     ("simulated-nlvr", "WMemNN_NLVR_100_32_128_50_1")])
 def test_kept_runs_are_evaluated_as_they_were_trained(folder, name):
     saved = run_files.record(os.path.join(ROOT, "models", folder), name)["arguments"]
