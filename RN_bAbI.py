@@ -4,30 +4,35 @@
 Santoro, Raposo, Barrett, Malinowski, Pascanu, Battaglia, Lillicrap, "A simple neural network module for relational
 reasoning", NIPS 2017, arXiv 1706.01427.
 """
-import training  # before keras: it keeps TensorFlow quiet
-import keras
+from training.backend import keras
 
-import babi_training
-import command_line
+import data_utils
 import layers
+from training import babi_extensions, command_line, report, run
+from training.batches import PairBatches, story_inputs
+from training.objective import SummedCrossentropy, learning_rate
 
-
-# Arguments
-
+EPOCHS = 400
 # The settings of Santoro et al., and of the script of W-MemNN's authors: defaults of the options named so.
 VARIANTS = {
     "santoro": {"embedding_units": 32, "lstm_units": 32, "g_units": [256] * 4, "f_units": [256, 512], "lr": 2e-4,
                 "padding": "masked"},
     "authors": {"embedding_units": 30, "lstm_units": 30, "g_units": [128] * 4, "f_units": [], "lr": 2.5e-4,
                 "padding": "read"}}
+FIXED = ("variant", "embedding_units", "lstm_units", "mx", "g_units", "f_units", "padding")  # options that saved weights fix
+
+
+# Arguments
 
 
 def parse_arguments(argv=None):
     parser = command_line.Parser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    add = parser.add_argument
+    command_line.add_babi_options(parser)
+    group = parser.add_argument_group("the papers', with their values")
+    add = group.add_argument
     add("--variant", choices=tuple(VARIANTS), default="santoro",
-        help="whose Relation Network: that of Santoro et al., or that of the authors' script, with its initial values, gates, padding "
-        "and answers (default %(default)s)")
+        help="whose Relation Network: that of Santoro et al., or that of the script of W-MemNN's authors, with its initial values, "
+        "gates, padding and answers (default %(default)s)")
     add("--embedding-units", type=command_line.positive_int, metavar="N",
         help="size of a word embedding (default 32; authors 30)")
     add("--lstm-units", type=command_line.positive_int, metavar="N",
@@ -42,11 +47,13 @@ def parse_arguments(argv=None):
         help="units of the layers of f before the answer; none leaves f out (default 256,512; authors none)")
     add("--dropout", type=command_line.fraction, metavar="P", default=0.5,
         help="share of the last layer of f that is dropped in training (default %(default)s)")
-    add("--lr", type=command_line.positive_float, metavar="X",
-        help="learning rate of Adam (default 0.0002; authors 0.00025)")
+    add("--lr", type=command_line.positive_float, metavar="X", help="learning rate of Adam (default 0.0002; authors 0.00025)")
     add("--seed", type=command_line.seed_number, metavar="N", default=1234, help="of everything random (default %(default)s)")
-    babi_training.add_data_options(parser, padding="masked; authors read")
-    training.add_run_options(parser, epochs=400, batch_size=32, patience=30)
+    command_line.add_batch_options(group, batch_size=32)
+    command_line.add_padding_option(group, "masked; authors read")
+    run.add_options(parser, epochs=EPOCHS, patience=30)
+    report.add_options(parser)
+    babi_extensions.add_options(parser)
     args = parser.parse_args(argv)
     for name, value in VARIANTS[args.variant].items():
         if getattr(args, name) is None and not (args.evaluate and name == "padding"):
@@ -54,51 +61,87 @@ def parse_arguments(argv=None):
     args.word_answers = args.variant == "authors"
     if not args.g_units:
         parser.error("argument --g-units: g has at least one layer")
-    args.epochs = args.epochs or 400
+    args.epochs = args.epochs or EPOCHS
     return args
+
+
+def run_name(_, seed):
+    return f"RN_bAbI_{seed}"
 
 
 # Model
 
 
 def build_model(args, babi):
-    """The network as a functional Keras model: inputs as `data_utils.PairBatch`, output the logits of the answers.
+    """The network as a functional Keras model: inputs a `PairBatch`, output the logits of the answers.
 
         o_i = LSTM_fact(E_fact[words of fact i, time word]),  q = LSTM_question(E_question[words])
         logits = f(sum over i, j of g([o_i; o_j; q]))
     """
-    normal, uniform = keras.initializers.RandomNormal, keras.initializers.RandomUniform
+    glorot_uniform, normal = layers.Glorot("uniform", kernels=4), keras.initializers.RandomNormal(stddev=0.05)
     if args.variant == "authors":
-        padding, gates, g_kernels, answer_kernel = "zero", "hard_sigmoid", layers.Glorot("uniform"), normal(stddev=0.05)
-        start = {"embeddings_initializer": normal(stddev=0.05), "kernel_initializer": layers.Glorot("uniform", 4),
-                 "recurrent_initializer": layers.Glorot("uniform", 4)}
+        padding, gate, g_start, answer_start = "zero", "hard_sigmoid", layers.Glorot("uniform"), normal
     else:
-        padding, gates, g_kernels, answer_kernel = "trained", "sigmoid", "glorot_normal", "glorot_normal"
-        start = {"embeddings_initializer": uniform(-args.embedding_scale, args.embedding_scale),
-                 "kernel_initializer": "glorot_normal", "recurrent_initializer": "orthogonal"}
-    inputs = babi_training.story_inputs(babi, pairs=True)
-    objects, question = babi_training.encode(
-        inputs, babi, args.embedding_units, args.lstm_units, cell="lstm", recurrent_activation=gates,
-        padding=padding if babi.padding == "read" else "masked", **start)
-    x = layers.RelationalReasoning(args.g_units, kernel_initializer=g_kernels, name="g")(
-        objects, question, story=inputs.story_of_fact, first=inputs.first_of_pair, second=inputs.second_of_pair,
-        count=inputs.count_of_fact)
+        padding, gate, g_start, answer_start = "read", "sigmoid", "glorot_normal", "glorot_normal"
+    padding = "masked" if babi.padding == "masked" else padding
+
+    def encoder(name):
+        if args.variant == "authors":
+            start = layers.anew(normal), layers.anew(glorot_uniform), layers.anew(glorot_uniform)
+        else:
+            scale = args.embedding_scale
+            start = keras.initializers.RandomUniform(-scale, scale), "glorot_normal", "orthogonal"
+        return layers.SentenceEncoder(babi.word_rows(), args.embedding_units, args.lstm_units, "lstm", *start, padding, gate, name=name)
+
+    story = story_inputs(babi, pairs=True)
+    objects = layers.ShortTermStorage(encoder("fact_encoder"), name="short_term_storage")(
+        story.sentences, story.sentence_of_fact, story.time_of_fact)
+    question = encoder("question_encoder")(story.question)
+    x = layers.RelationalReasoning(args.g_units, kernel_initializer=g_start, name="g")(
+        objects, question, story=story.story_of_fact, first=story.first_of_pair, second=story.second_of_pair,
+        count=story.count_of_fact)
     for number, units in enumerate(args.f_units, start=1):
         x = keras.layers.Dense(units, activation="relu", kernel_initializer="glorot_normal", name=f"f_{number}")(x)
     if args.f_units:
         x = keras.layers.Dropout(args.dropout, name="dropout")(x)
-    logits = keras.layers.Dense(len(babi.answers), kernel_initializer=answer_kernel, name="answer")(x)
-    return keras.Model(inputs, logits, name="RN")
+    logits = keras.layers.Dense(len(babi.answers), kernel_initializer=answer_start, name="answer")(x)
+    return keras.Model(story, logits, name="RN")
 
 
-# Training and report
+# From the arguments to the table
 
 
 def main(argv=None):
     args = parse_arguments(argv)
-    babi_training.run(args, lambda seed: f"RN_bAbI_{seed}", ("variant", "embedding_units", "lstm_units", "mx", "g_units", "f_units", "padding"),
-                      build_model, pairs=True)
+    report.check_options(args)
+    babi_extensions.check_options(args)
+    if args.evaluate:
+        report.evaluate(args, run_name, FIXED, build_model)
+        return
+
+    # Data
+    keras.utils.set_random_seed(args.seed)
+    babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, word_answers=args.word_answers,
+                                extra_train=babi_extensions.simulated_questions(args))
+    training, validation = data_utils.split_validation(babi.train, args.seed)
+    this = run.Run(args, run_name(args, args.seed), earlier=babi_extensions.EARLIER, **report.describe(args, babi))
+
+    # Model
+    network = build_model(args, babi)
+
+    # Training: summed cross-entropy, Adam
+    validation = PairBatches(babi, validation, 250)
+    batches = PairBatches(babi, training.join(babi.extra), args.batch_size, [args.seed, 1, 0], args.steps_per_epoch,
+                          babi_extensions.course(args, babi, network, validation))
+    trained = babi_extensions.with_auxiliary_losses(network, args, babi)
+    trained.compile(keras.optimizers.Adam(learning_rate(args, batches.steps), epsilon=1e-8, global_clipnorm=args.clip_norm),
+                    SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=PairBatches.fixed_sizes(),
+                    steps_per_execution=min(25, batches.steps))
+    run.fit(this, network, trained, batches, validation)
+
+    # Report, with the weights of the first epoch with the best validation accuracy
+    report.test(this, network, babi)
 
 
 if __name__ == "__main__":
-    command_line.run_script(main, training.KEPT)
+    command_line.run_script(main, run.KEPT)

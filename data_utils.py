@@ -1,19 +1,35 @@
-"""Parsing of bAbI: from the released text files to the arrays that the models read.
+"""Parsing of bAbI and of NLVR: from the released files to the arrays that the models read.
 
-A story is a row of sentence numbers into one table of word numbers. The joint en-10k data holds only 3,208 distinct
+A story of bAbI is a row of sentence numbers into one table of word numbers. The joint en-10k data holds only 3,208 distinct
 fact sentences and 439 distinct questions, so the tables are small, and a batch can encode each distinct sentence once.
 
-Data: Weston et al. 2015, "Towards AI-Complete Question Answering: A Set of Prerequisite Toy Tasks", arXiv 1502.05698.
+An image of NLVR is three boxes side by side. The corpus has 276,732 of them, but only 29,667 distinct ones, so an image is
+a row of three numbers into one table of crops, and a batch can encode each distinct crop once.
+
+Data: Weston et al. 2015, "Towards AI-Complete Question Answering: A Set of Prerequisite Toy Tasks", arXiv 1502.05698; and
+Suhr, Lewis, Yeh, Artzi 2017, "A Corpus of Natural Language for Visual Reasoning", ACL 2017.
 """
+import collections
 import dataclasses
 import hashlib
+import importlib.resources
+import io
+import json
 import os
 import re
+import struct
 import tarfile
 import zlib
 from typing import NamedTuple
 
 import numpy as np
+
+
+class DataError(ValueError):
+    """Input that cannot be used. The message names the file, the line where there is one, and the mend."""
+
+
+# bAbI
 
 RELEASE = "tasks_1-20_v1-2"
 HOW_TO_GET_IT = (f"python data/get_babi.py downloads the tasks, python data/simulate_babi.py --out data/babi simulates "
@@ -30,31 +46,6 @@ TASKS = (
     "basic-coreference", "conjunction", "compound-coreference", "time-reasoning", "basic-deduction",
     "basic-induction", "positional-reasoning", "size-reasoning", "path-finding", "agents-motivations",
 )
-
-# (Names that may change places throughout a story, tasks where they may.) Not the places and objects of task 20, to which
-# its motives lead; and the pronouns of task 11 tell women from men. In task 17 pink stays with its rectangle.
-RENAMED = (
-    ("daniel john mary sandra bill fred jeff julie", {1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14}),
-    ("daniel john", {11}),
-    ("mary sandra", {11}),
-    ("bathroom bedroom garden hallway kitchen office cinema park school", {*range(1, 15), 19}),
-    ("apple football milk", {2, 3, 5, 6, 7, 8}),
-    ("north south", {4}),
-    ("east west", {4}),
-    ("emily gertrude jessica winona", {15}),
-    ("bernhard brian greg julius lily", {16}),
-    ("frog lion rhino swan", {16}),
-    ("gray green white yellow", {16}),
-    ("left right", {17}),
-    ("above below", {17}),
-    ("blue red yellow", {17}),
-    ("chest container suitcase", {18}),
-    ("antoine jason sumit yann", {20}),
-)
-
-
-class DataError(ValueError):
-    """Input that cannot be used. The message names the file, the line where there is one, and the mend."""
 
 
 class Question(NamedTuple):
@@ -292,7 +283,7 @@ class Babi:
         sentences: int32 (distinct fact sentences + 1, longest sentence), word numbers; row 0 is empty.
         questions: int32 (distinct questions, longest question), word numbers.
         padding: str, what absent words and facts are to a model. "read": words are padded on the left, and a batch has a
-            slot for the absent facts of a story, see `StoryBatch`. "masked": they are to have no influence.
+            slot for the absent facts of a story, see `batches.StoryBatch`. "masked": they are to have no influence.
         train, test: Stories.
         extra: Stories, more questions to train on, none as a rule.
         files: TaskFiles that train and test were read from.
@@ -306,32 +297,33 @@ class Babi:
     test: Stories
     extra: Stories
     files: TaskFiles
-    padding: str = "masked"
+    padding: str = "read"
 
     def word_rows(self):
         """Rows of a table of word embeddings: padding, the words, the time words."""
         return 1 + len(self.words) + self.train.facts.shape[1]
 
 
-def load_babi(path, tasks=range(1, 21), mx=30, words=None, answers=None, extra_train=None, padding="masked",
-              word_answers=False):
+def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_train=None, word_answers=False):
     """Load bAbI tasks, from files to arrays.
 
     Args:
         path: str, see `read_tasks`.
         tasks: iterable of int, 1 to 20.
         mx: int, the facts of a story that are kept: the newest.
-        words, answers: lists of str, to number words and answers as an earlier run did; by default all answers of the tasks'
-            train and test files, and all words and lower-case answers, each in alphabetical order.
-        extra_train: dict task -> text of a task file with more questions to train on.
         padding: str, as in `Babi`.
-        word_answers: bool, whether the answers are numbered as the words are, 0 and time words included; ignored if `answers`
+        like: dict with the lists of str "words" and "answers", such as the record of an earlier run, to number words and
+            answers as that did. By default all answers of the tasks' train and test files, and all words and lower-case
+            answers, each in alphabetical order.
+        extra_train: dict task -> text of a task file with more questions to train on.
+        word_answers: bool, whether the answers are numbered as the words are, 0 and time words included; ignored if "answers"
             are given.
     Returns:
         Babi.
     Raises:
         DataError: as `read_tasks` and `parse_task`; also a word or an answer that is not in the lists given.
     """
+    words, answers = (like or {}).get("words"), (like or {}).get("answers")
     files = read_tasks(path, tasks)
     parsed = {key: parse_task(text, f"{files.source}: {name}") for key, (name, text) in files.texts.items()}
     parsed |= {(task, "extra"): parse_task(text, f"extra training questions of task {task}")
@@ -418,207 +410,400 @@ def split_validation(stories, seed):
     return stories.take(~held_out), stories.take(held_out)
 
 
-class StoryBatch(NamedTuple):
-    """What a model reads: some questions, and the facts of all their stories laid end to end.
+# NLVR
+
+SPLITS = ("train", "dev", "test", "hidden")
+SPLIT_NAMES = {"dev": "dev", "test": "Test-P", "hidden": "Test-U"}  # as the corpus's paper calls them
+PERMUTATIONS = 6  # images of an example: all orders of its three boxes
+IMAGE_SIZE, BOX_SIZE, BOX_LEFT = (400, 100), 100, (0, 150, 300)
+HOW_TO_GET_NLVR = "python data/get_nlvr.py gets the corpus and names what is missing or damaged, --data DIR names its folder"
+UNKNOWN = "<unknown>"
+RARE = 5  # sentences of training; a word of fewer counts as unknown. Up to four examples share a sentence.
+NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+SENTENCES, HALVINGS, STATISTICS = ("authors", "project"), ("nearest", "mean"), ("one", "channels")  # the authors' ways first
+# What the authors' program writes for some words and phrases, regular expressions; "^": at the beginning of a sentence.
+AUTHORS_WORDS = {
+    "there is": "", "are there": "there are", "is touching": "touching", "which": "", "that": "", "^ll": "", "a": "one",
+    "corners?": "edge", "walls?": "edge", "below": "beneath", "bricks?": "block", "contains?": "with", "has": "with",
+    "its": "it", "based": "base"}
+# Typing errors in the training sentences that are words of their own, or too short to tell by their letters.
+TYPING_ERRORS = {"ad": "and", "ans": "and", "bellow": "below", "bow": "box", "lease": "least", "lest": "least",
+                 "od": "of", "t": "at", "thee": "the", "tow": "two"}
+
+
+class SentenceCleaner:
+    """A sentence in the project's words: lower case, numbers spelled out, typing errors mended, singular.
+
+    1. Words and numbers, in lower case. A semicolon inside a word is a slip for a letter: "circ;e". Other marks part words.
+    2. Numbers up to twelve as words; "colour" as "color".
+    3. Words that are neither in the English dictionary (the one that comes with symspellpy) nor in frequent use in the
+       training sentences are mended: as two words run together ("atleast"), or else as the nearest word of the training
+       sentences, by the number of letters inserted, left out, replaced or swapped (one in a short word, two in a longer
+       one), the most frequent of equals. `TYPING_ERRORS` lists those that need more than that.
+    4. A plural or verb in -s loses it where the word without is one of the training sentences.
+
+    Args:
+        sentences: iterable of str, those of training.
+
+    >>> clean = SentenceCleaner(["There is at least one yellow block.", "The base is black or yellow"] * RARE)
+    >>> clean("there is atleast 1 Yelow blocks")
+    ['there', 'is', 'at', 'least', 'one', 'yellow', 'block']
+    """
+
+    stem_count = RARE  # times that the training sentences have a word for others to lose their -s
+
+    def __init__(self, sentences):
+        from symspellpy import SymSpell, Verbosity  # where it is used: the scripts that get data run without
+
+        dictionary = importlib.resources.files("symspellpy") / "frequency_dictionary_en_82_765.txt"
+        self.english = {line.split()[0] for line in dictionary.read_text(encoding="utf-8-sig").splitlines()}
+        counts = collections.Counter(word for sentence in sentences for word in self._words(sentence))
+        counts = {word: count for word, count in counts.items() if self._is_english(word)}
+        self.frequent = {word: count for word, count in counts.items() if count >= RARE}
+        self.stems = {word for word, count in counts.items() if count >= self.stem_count}
+        speller = SymSpell(max_dictionary_edit_distance=2)
+        for word, count in self.frequent.items():
+            speller.create_dictionary_entry(word, count)
+        self._nearest = lambda word: speller.lookup(word, Verbosity.TOP, 1 if len(word) < 5 else 2)
+
+    @staticmethod
+    def _words(sentence):
+        for word in re.findall(r"[a-z]+(?:;[a-z]+)*|[0-9]+", sentence.lower()):
+            if word.isdecimal():
+                word = NUMBERS[int(word)] if int(word) < len(NUMBERS) else word
+            yield TYPING_ERRORS.get(word, word.replace("colour", "color"))
+
+    def _is_english(self, word):
+        return len(word) > 1 and (word in self.english or word.removesuffix("s") in self.english) or word == "a"
+
+    def _mended(self, word):
+        if word in self.frequent or word.isdecimal() or self._is_english(word):
+            return [word]
+        for i in range(1, len(word)):
+            if word[:i] in self.frequent and word[i:] in self.frequent:
+                return [word[:i], word[i:]]
+        nearest = self._nearest(word)
+        return [nearest[0].term if nearest else word]
+
+    def _singular(self, word):
+        stems = (word.removesuffix("s"), word.removesuffix("es")) if len(word) > 3 else ()
+        return next((stem for stem in stems if stem in self.stems), word)
+
+    def __call__(self, sentence):
+        return [self._singular(mended) for word in self._words(sentence) for mended in self._mended(word)]
+
+
+def authors_words(words):
+    """A sentence in the project's words, list of str -> in those of the authors' program, by `AUTHORS_WORDS`."""
+    text = " ".join(words)
+    for before, after in AUTHORS_WORDS.items():
+        text = re.sub(rf"\b{before}\b", after, text)
+    return text.split()
+
+
+class AuthorsCleaner(SentenceCleaner):
+    """A sentence in the words of the authors' program: as `SentenceCleaner` has them, and then by `AUTHORS_WORDS`.
+
+    Plurals lose their -s where any sentence of training has the singular. That program mends fewer typing errors.
+
+    >>> clean = AuthorsCleaner(["There is a box that has 2 blocks touching the wall.", "a block"] * RARE)
+    >>> clean("There is a box that has 2 blocks touching the wall.")
+    ['one', 'box', 'with', 'two', 'block', 'touching', 'the', 'edge']
+    """
+
+    stem_count = 1
+
+    def __call__(self, sentence):
+        return authors_words(super().__call__(sentence))
+
+
+def number_words(words, numbers):
+    """The numbers of words, by a dict from word to number. Any other has that of `UNKNOWN`, or is dropped without one."""
+    found = (numbers.get(word, numbers.get(UNKNOWN)) for word in words)
+    return [number for number in found if number is not None]
+
+
+def pad_in_front(rows, length):
+    """Rows of word numbers, each a list, as one array: int32 (rows, length), with 0 in front of the shorter ones."""
+    table = np.zeros((len(rows), length), np.int32)
+    for padded, row in zip(table, rows):
+        padded[length - len(row):] = row
+    return table
+
+
+@dataclasses.dataclass
+class Examples:
+    """Examples of NLVR, each with its six images.
 
     Attributes:
-        question: int32 (batch, longest question), word numbers.
-        sentences: int32 (sentence slots, longest sentence), word numbers of the distinct sentences.
-        sentence_of_fact: int32 (fact slots,), row of `sentences`.
-        time_of_fact: int32 (fact slots,), number of the fact's time word; 0 in unused slots.
-        story_of_fact: int32 (fact slots,), row of `question`; -1 in unused slots.
-        count_of_fact: int32 (fact slots,), how many facts the slot stands for; 0 in unused slots.
-
-    If the padding of the `Babi` is "read", a story of n < mx facts has one slot more, for its mx - n absent facts: an empty
-    sentence, time word 0 and a count of mx - n.
+        identifiers: list of str, "n-m": the m-th example with the n-th sentence.
+        folder: list of str, the folder of their images; siblings (of the same n) share it.
+        sentence: int32 (examples,), rows of the table of sentences.
+        label: float32 (examples,), 1 for true.
+        boxes: int32 (examples, 6, 3), numbers of the crops, left to right.
     """
 
-    question: np.ndarray
-    sentences: np.ndarray
-    sentence_of_fact: np.ndarray
-    time_of_fact: np.ndarray
-    story_of_fact: np.ndarray
-    count_of_fact: np.ndarray
+    identifiers: list
+    folder: list
+    sentence: np.ndarray
+    label: np.ndarray
+    boxes: np.ndarray
+
+    def __len__(self):
+        return len(self.identifiers)
+
+    def take(self, rows):
+        """The examples of the given rows, as `Examples`."""
+        rows = np.asarray(rows, int)
+        return Examples([self.identifiers[row] for row in rows], [self.folder[row] for row in rows],
+                        self.sentence[rows], self.label[rows], self.boxes[rows])
+
+    def join(self, other):
+        """These examples and the others, as `Examples`."""
+        return Examples(self.identifiers + other.identifiers, self.folder + other.folder,
+                        *(np.concatenate(pair) for pair in ((self.sentence, other.sentence), (self.label, other.label),
+                                                            (self.boxes, other.boxes))))
 
 
-class PairBatch(NamedTuple):
-    """A `StoryBatch` with the pairs of the facts of each story.
+@dataclasses.dataclass
+class Nlvr:
+    """NLVR as arrays.
 
     Attributes:
-        first_of_pair, second_of_pair: int32 (pair slots,), fact slots; -1 in unused slots.
+        words: list of str; word number w is words[w - 1], 0 is padding. `UNKNOWN`, if it is there, stands for all others.
+        sentences: int32 (distinct sentences, longest sentence), word numbers, with the padding in front.
+        crops: uint8 (distinct crops, 50, 50, 3), each box of every image, at half its size.
+        mean, deviation: lists of float, for each colour, over the boxes of the training images, from 0 to 255.
+        splits: dict from split to `Examples`; "hidden" may be missing.
+        fingerprint: str, SHA-256 of sentences, labels and halved images: equal for equal data.
+        sentence_rules: str, one of `SENTENCES`, whose words these are.
     """
 
-    question: np.ndarray
+    words: list
     sentences: np.ndarray
-    sentence_of_fact: np.ndarray
-    time_of_fact: np.ndarray
-    story_of_fact: np.ndarray
-    count_of_fact: np.ndarray
-    first_of_pair: np.ndarray
-    second_of_pair: np.ndarray
+    crops: np.ndarray
+    mean: list
+    deviation: list
+    splits: dict
+    fingerprint: str
+    sentence_rules: str = SENTENCES[0]
+
+    def take_sentences(self, numbers):
+        """The sentences of some numbers: word numbers, int32 (numbers, longest sentence)."""
+        return self.sentences[numbers]
+
+    def take_crops(self, numbers):
+        """The crops of some numbers, uint8 (numbers, 50, 50, 3)."""
+        return self.crops[numbers]
 
 
-class Slots(NamedTuple):
-    """The sizes a batch is padded to; no pairs where nobody reads them."""
-
-    facts: int
-    sentences: int
-    pairs: int = 0
-
-
-class Renaming:
-    """Other names for the people, places, things and sides of each story: more stories to train on, out of the same ones.
-
-    The names of each group of `RENAMED` are permuted at random, in facts, question and answer alike, so that what follows
-    from the facts is the answer still. Of a group, a task permutes what its training files use.
+def load_nlvr(path, read_images, mx=50, like=None, sentences="authors", halving="nearest", statistics="one"):
+    """Load NLVR, from DIR/SPLIT/SPLIT.json and DIR/SPLIT/images/*/SPLIT-n-m-k.png to arrays.
 
     Args:
-        babi: Babi.
-    """
-
-    def __init__(self, babi):
-        number_of = {word: number for number, word in enumerate(babi.words, start=1)}
-        self.groups = {}
-        for task in np.unique(babi.train.task).tolist():
-            stories = babi.train.take(babi.train.task == task)
-            used = set(babi.sentences[np.unique(stories.facts)].ravel()) | set(babi.questions[np.unique(stories.question)].ravel())
-            groups = ([number_of[name] for name in names.split() if number_of.get(name) in used]
-                      for names, tasks in RENAMED if task in tasks)
-            self.groups[task] = [np.array(group) for group in groups if len(group) > 1]
-        self.length = len(babi.words) + 1
-        named = {name for names, _ in RENAMED for name in names.split()}
-        # Answers made of names, such as "milk,apple", as word numbers; the others stay what they are.
-        self.names_of = [[number_of[name] for name in answer.lower().split(",")]
-                         if set(answer.lower().split(",")) <= named & number_of.keys() else None for answer in babi.answers]
-        self.answer_of = {tuple(names): answer for answer, names in enumerate(self.names_of) if names}
-
-    def draw(self, tasks, answers, random):
-        """Draw names for some stories.
-
-        Args:
-            tasks, answers: integers (stories,).
-            random: np.random.Generator.
-        Returns:
-            int32 (stories, words + 1), the word number that takes the place of each, and the answers under these names. A
-            story whose answer would then be one that has no number keeps its names.
-        """
-        naming = np.tile(np.arange(self.length, dtype=np.int32), (len(tasks), 1))
-        for task in np.unique(tasks).tolist():
-            rows = np.flatnonzero(tasks == task)[:, None]
-            for group in self.groups[task]:
-                naming[rows, group] = group[random.random((len(rows), len(group))).argsort(axis=1)]
-        renamed = answers.copy()
-        for row, answer in enumerate(answers):
-            names = self.names_of[answer]
-            if names:
-                renamed[row] = self.answer_of.get(tuple(naming[row, names]), -1)
-        kept = renamed < 0
-        naming[kept], renamed[kept] = np.arange(self.length), answers[kept]
-        return naming, renamed
-
-
-def pack_stories(babi, stories, rows, sizes=None, pairs=False, naming=None):
-    """Lay the facts of some questions end to end, each distinct sentence once.
-
-    Args:
-        babi: Babi, for its tables.
-        stories: Stories.
-        rows: integers (batch,), rows of `stories`.
-        sizes: list of Slots from small to large; the first that is large enough is taken, so that a compiled model
-            sees no other shapes. None gives just the slots that are used.
-        pairs: bool, whether to list the pairs of facts.
-        naming: int32 (batch, words + 1), other names, as of `Renaming.draw`; by default those of the files.
+        path: str, the folder.
+        read_images: function of (path, names of images, halving) to crops and boxes, such as `training.crops.load_crops`.
+        mx: int, the words of a sentence that are kept.
+        like: dict with the list of str "words" and perhaps with "data", such as the record of an earlier run, to number words
+            and to normalise pixels as that did, by "mean" and "deviation" of the data. By default those of training.
+        sentences: "authors": words as `AuthorsCleaner` has them, those that training lacks are dropped, and the last mx are
+            kept; or "project": as `SentenceCleaner` has them, those that training has fewer than `RARE` times are
+            `UNKNOWN`, and the first mx are kept.
+        halving: "nearest" or "mean", see `image_boxes`.
+        statistics: "one" mean and deviation of all pixels and colours, or those of each of the "channels".
     Returns:
-        StoryBatch, or with `pairs` PairBatch.
+        Nlvr.
+    Raises:
+        DataError: a split, an annotation or an image that is missing or damaged, or an image without annotation.
     """
-    facts, question = stories.facts[rows], babi.questions[stories.question[rows]]
-    story, column = np.nonzero(used_slots(facts, babi.padding))
-    if naming is None:
-        distinct, sentence = np.unique(facts[story, column], return_inverse=True)
-        words = babi.sentences[distinct]
-    else:
-        question = np.take_along_axis(naming, question, axis=1)
-        renamed = np.take_along_axis(naming[story], babi.sentences[facts[story, column]], axis=1)
-        # As bytes, rows compare faster than with axis=0.
-        as_bytes = renamed.view(f"V{renamed.itemsize * renamed.shape[1]}").ravel()
-        _, first, sentence = np.unique(as_bytes, return_index=True, return_inverse=True)
-        words = renamed[first]
-    listed = pairs_of_facts(story) if pairs else np.zeros((2, 0), np.int32)
-    used = Slots(len(story), len(words), listed.shape[1])
-    slots = next(size for size in sizes or [used] if all(have >= need for have, need in zip(size, used)))
-    sentences = np.zeros((slots.sentences, babi.sentences.shape[1]), np.int32)
-    sentences[:used.sentences] = words
-    laid = np.zeros((4, slots.facts), np.int32)
-    laid[2] = -1
-    real, absent = facts[story, column] > 0, facts.shape[1] - column
-    laid[:, :used.facts] = (sentence, np.where(real, column + (len(babi.words) + 1), 0), story, np.where(real, 1, absent))
-    batch = StoryBatch(question, sentences, *laid)
-    if not pairs:
-        return batch
-    laid_pairs = np.full((2, slots.pairs), -1, np.int32)
-    laid_pairs[:, :used.pairs] = listed
-    return PairBatch(*batch, *laid_pairs)
+    if not os.path.isdir(path):
+        raise DataError(f"{path}: no such folder; {HOW_TO_GET_NLVR}")
+    splits = [split for split in SPLITS if split != "hidden" or os.path.isdir(os.path.join(path, split))]
+    annotations = {split: read_examples(os.path.join(path, split, f"{split}.json")) for split in splits}
+    images = {split: find_images(path, split, annotations[split]) for split in splits}
+    crops, boxes = read_images(path, [name for split in splits for name in images[split]], halving)
+
+    as_authors = sentences == "authors"
+    clean = (AuthorsCleaner if as_authors else SentenceCleaner)(example["sentence"] for example in annotations["train"])
+    texts = {example["sentence"]: None for split in splits for example in annotations[split]}
+    texts = {text: clean(text)[:None if as_authors else mx] for text in texts}
+    words = (like or {}).get("words")
+    if words is None:
+        counts = collections.Counter(word for example in annotations["train"] for word in texts[example["sentence"]])
+        words = sorted(counts) if as_authors else [UNKNOWN, *sorted(word for word, count in counts.items() if count >= RARE)]
+    word_numbers = {word: number for number, word in enumerate(words, start=1)}
+    rows = [number_words(tokens, word_numbers)[-mx:] for tokens in texts.values()]
+    text_numbers = {text: number for number, text in enumerate(texts)}
+
+    found, first = {}, 0
+    content = hashlib.sha256(crops)
+    for split in splits:
+        examples, number = annotations[split], len(images[split])
+        found[split] = Examples(
+            [example["identifier"] for example in examples],
+            [os.path.basename(os.path.dirname(name)) for name in images[split][::PERMUTATIONS]],
+            np.array([text_numbers[example["sentence"]] for example in examples], np.int32),
+            np.array([example["label"] == "true" for example in examples], np.float32),
+            boxes[first:first + number].reshape(-1, PERMUTATIONS, len(BOX_LEFT)))
+        first += number
+        content.update(json.dumps([[example[key] for key in ("identifier", "sentence", "label")] for example in examples]
+                                  ).encode() + found[split].boxes.tobytes())
+    mean, deviation = _colour_statistics(crops, found["train"].boxes, statistics)
+    if "data" in (like or {}):
+        mean, deviation = like["data"]["mean"], like["data"]["deviation"]
+    table = pad_in_front(rows, max(1, *map(len, rows)))
+    return Nlvr(words, table, crops, mean, deviation, found, content.hexdigest(), sentences)
 
 
-def used_slots(facts, padding):
-    """Which of the places of facts take a slot in a batch, booleans (batch, mx).
+def _colour_statistics(crops, boxes, statistics):
+    weights = np.bincount(boxes.ravel(), minlength=len(crops)) / (boxes.size * crops.shape[1] * crops.shape[2])
+    sums = np.zeros((2, crops.shape[3]))
+    for first in range(0, len(crops), 1000):  # in parts, for the memory
+        part = crops[first:first + 1000].astype(np.float32)
+        for power in (1, 2):
+            sums[power - 1] += weights[first:first + 1000] @ (part**power).sum(axis=(1, 2), dtype=np.float64)
+    if statistics == "one":
+        sums[:] = sums.mean(axis=1, keepdims=True)
+    # A colour that never varies stays as it is.
+    deviation = np.sqrt(np.maximum(sums[1] - sums[0]**2, 0.0))
+    return [[round(float(x), 4) for x in values] for values in (sums[0], np.where(deviation < 1e-3, 1.0, deviation))]
+
+
+def read_examples(path):
+    """Read the annotations of a split: a JSON object a line, sorted by identifier.
 
     Args:
-        facts: integers (batch, mx), the newest first, 0 for no fact.
-        padding: str; if "read", the first place without a fact has the slot of the absent facts.
-    """
-    used = facts > 0
-    if padding == "read":
-        used[:, 1:] |= used[:, :-1]
-        used[:, 0] = True
-    return used
-
-
-def pairs_of_facts(story):
-    """All ordered pairs of facts of the same story, a fact with itself included.
-
-    Args:
-        story: integers (facts,), the story of each fact, ascending.
+        path: str.
     Returns:
-        int32 (2, pairs), positions in `story` of the first and the second of each pair.
+        list of dict with "identifier", "sentence" and "label", "true" or "false".
+    Raises:
+        DataError: no such file, or a line that is no example, with its number.
     """
-    facts_of_story = np.bincount(story)
-    partners = facts_of_story[story]
-    first = np.repeat(np.arange(len(story)), partners)
-    before = np.repeat(np.cumsum(partners) - partners, partners)
-    start_of_story = np.cumsum(facts_of_story) - facts_of_story
-    return np.stack([first, np.arange(len(first)) - before + start_of_story[story[first]]]).astype(np.int32)
+    examples = {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    example = _read_example(line, f"{path}, line {number}")
+                    if example["identifier"] in examples:
+                        raise DataError(f"{path}, line {number}: example {example['identifier']} comes twice; restore the "
+                                        "released file")
+                    examples[example["identifier"]] = example
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {HOW_TO_GET_NLVR}") from None
+    if not examples:
+        raise DataError(f"{path}: no example in the file; {HOW_TO_GET_NLVR}")
+    return [examples[key] for key in sorted(examples, key=lambda key: [int(part) for part in key.split("-")])]
 
 
-def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
-    """Sizes for `pack_stories`: one for nine batches in ten, one for nearly all others, one for any batch there can be.
+def _read_example(line, where):
+    try:
+        example = {key: json.loads(line)[key] for key in ("identifier", "sentence", "label")}
+        good = (re.fullmatch(r"[0-9]{1,9}-[0-9]{1,9}", example["identifier"]) and example["sentence"].strip()
+                and example["label"] in ("true", "false"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        good = False
+    if not good:
+        raise DataError(f"{where}: expected an object with identifier 'n-m', sentence and label 'true' or 'false', found "
+                        f"{line.strip()[:60]!r}; restore the released file")
+    return example
+
+
+def find_images(path, split, examples):
+    """Find the six images of each example of a split.
+
+    Returns:
+        list of str, relative to `path`: those of the first example by number, then those of the second, and so on.
+    Raises:
+        DataError: a missing image, or one without an example.
+    """
+    folder = os.path.join(path, split, "images")
+    found = {}
+    for directory in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if os.path.isdir(os.path.join(folder, directory)):
+            for name in sorted(os.listdir(os.path.join(folder, directory))):
+                if name.endswith(".png"):
+                    if name in found:
+                        raise DataError(f"{path}/{found[name]}: is in folder {directory} too; remove one of the two")
+                    found[name] = f"{split}/images/{directory}/{name}"
+    wanted = [f"{split}-{example['identifier']}-{k}.png" for example in examples for k in range(PERMUTATIONS)]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise DataError(f"{folder}: {len(missing):,} of {len(wanted):,} images of {split}.json are missing, the first "
+                        f"{missing[0]}; {HOW_TO_GET_NLVR}")
+    more = sorted(set(found).difference(wanted))
+    if more:
+        raise DataError(f"{path}/{found[more[0]]}: {split}.json has no example for this image (nor for {len(more) - 1:,} "
+                        f"others); restore {split}.json or remove what is not of the corpus")
+    return [found[name] for name in wanted]
+
+
+def image_boxes(path, halving="nearest"):
+    """The three boxes of an image file at half their size, uint8 (3, 50, 50, 3).
+
+    The fourth channel, opacity, is 255 everywhere in the corpus and left out.
 
     Args:
-        babi: Babi, for its padding.
-        stories: Stories.
-        batch_size: int.
-        pairs: bool, whether the pairs of facts are read.
-        rows: integers, the rows of `stories` that the batches are drawn from, for a mixture that changes over the epochs:
-            the sizes are then four for each doubling, so that a compiled model sees few. By default all rows, and
-            multiples of 16.
-    Returns:
-        list of Slots, as seen in random batches.
+        path: str.
+        halving: how a pixel is made of four: "nearest" takes the lower right one, as Pillow's `Image.resize` does by its
+            nearest neighbour, "mean" their mean.
+    Raises:
+        DataError: not a whole PNG file of the corpus's size.
     """
-    even, rows = rows is None, np.arange(len(stories)) if rows is None else rows
-    random = np.random.default_rng(0)
-    seen = []
-    for _ in range(200):
-        facts = stories.facts[rows[random.integers(len(rows), size=batch_size)]]
-        slots = used_slots(facts, babi.padding).sum(axis=1)
-        seen.append((np.sum(slots), len(np.unique(facts)), pairs * np.sum(slots**2)))
-    usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
-    any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
-    # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
-    least = [16, 16, 16 * pairs]
-    any_batch = np.maximum(least, -(-any_batch // 16) * 16)
-    sizes = []
-    for size in (usual, largest, any_batch):
-        size = np.maximum(least, size)
-        step = 16 if even else np.maximum(16, 2.0 ** (np.floor(np.log2(np.maximum(16, size))) - 2))
-        sizes.append(Slots(*np.minimum(-(-size // step) * step, any_batch).astype(int).tolist()))
-    return sizes
+    from PIL import Image
+
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        if not intact_png(content):
+            raise ValueError("not a whole PNG file")
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.size != IMAGE_SIZE:
+                raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, not {IMAGE_SIZE[0]} x {IMAGE_SIZE[1]}")
+            image = image.convert("RGB")
+            pixels = np.asarray(image.reduce(2)) if halving == "mean" else np.asarray(image)[1::2, 1::2]
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, struct.error) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); {HOW_TO_GET_NLVR}") from None
+    size = BOX_SIZE // 2
+    return np.stack([pixels[:size, left // 2:left // 2 + size] for left in BOX_LEFT])
+
+
+def intact_png(content):
+    """Whether bytes are a whole PNG file: its chunks, each with the right checksum, to the last."""
+    position, kind = 8, None
+    while kind != b"IEND":
+        try:
+            length, kind = struct.unpack_from(">I4s", content, position)
+            checksum, = struct.unpack_from(">I", content, position + 8 + length)
+        except struct.error:
+            return False
+        if zlib.crc32(content[position + 4:position + 8 + length]) != checksum:
+            return False
+        position += 12 + length
+    return content[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def split_folders(examples, folders, seed):
+    """Set the examples of some numbered image folders apart for validation. They keep siblings together.
+
+    Args:
+        examples: Examples.
+        folders: int, how many folders, drawn at random.
+        seed: int.
+    Returns:
+        training and validation examples, Examples.
+    Raises:
+        DataError: no folder is left to train on.
+    """
+    names = sorted(set(examples.folder))
+    if folders >= len(names):
+        raise DataError(f"--validation-folders {folders} leaves none of the {len(names)} training folders; give fewer")
+    chosen = set(np.random.default_rng([seed, 0]).permutation(names)[:folders].tolist())
+    held_out = np.array([folder in chosen for folder in examples.folder])
+    return examples.take(np.flatnonzero(~held_out)), examples.take(np.flatnonzero(held_out))
+
+
+def split_name(way):
+    """The corpus's name of "SPLIT", or of "SPLIT, averaged"."""
+    split, _, averaged = way.partition(",")
+    return SPLIT_NAMES[split] + averaged

@@ -38,7 +38,7 @@ def hard_sigmoid(x):
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def _positive(**sizes):
+def positive(**sizes):
     """The sizes as a list of int, whatever kind of whole number they are. Raises ValueError for any other."""
     for name, size in sizes.items():
         if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
@@ -49,8 +49,8 @@ def _positive(**sizes):
 def _layer_sizes(units):
     """The sizes of the layers of a perceptron as a tuple of int. Raises ValueError where there is none, or one below 1."""
     units = tuple(units)
-    _positive(layers=len(units))
-    return tuple(_positive(**{f"units[{i}]": size for i, size in enumerate(units)}))
+    positive(layers=len(units))
+    return tuple(positive(**{f"units[{i}]": size for i, size in enumerate(units)}))
 
 
 @keras.saving.register_keras_serializable("wmemnn")
@@ -69,7 +69,7 @@ class Glorot(keras.initializers.Initializer):
     def __init__(self, distribution="normal", kernels=1, seed=None):
         if distribution not in ("normal", "uniform"):
             raise ValueError(f"distribution is 'normal' or 'uniform', not {distribution!r}")
-        (self.kernels,) = _positive(kernels=kernels)
+        (self.kernels,) = positive(kernels=kernels)
         self.distribution, self._given_seed = distribution, seed
         self.seed = random.randrange(2**31) if seed is None else seed
 
@@ -84,7 +84,7 @@ class Glorot(keras.initializers.Initializer):
         return {"distribution": self.distribution, "kernels": self.kernels, "seed": self._given_seed}
 
 
-def _anew(initializer):
+def anew(initializer):
     """An initializer like this one that draws other values."""
     return type(initializer).from_config(initializer.get_config())
 
@@ -111,8 +111,8 @@ class SentenceEncoder(keras.layers.Layer):
         c <- f * c + i * tanh(x_t W_c + h U_c + b_c)
         h <- o * tanh(c)
 
-    Words 0 are padding. What they do is an argument: *masked*, they leave the state as it is, wherever they stand; *trained*,
-    they are read like any other word, with row 0 of E, so that they belong to the left of a sentence; *zero*, they are read
+    Words 0 are padding. What they do is an argument: *masked*, they leave the state as it is, wherever they stand; *read*,
+    each is a word like any other, with row 0 of E, so that they belong to the left of a sentence; *zero*, they are read
     as well, but E has no row for them, and x_t = 0. The products E W are computed once for the vocabulary, not once for each
     word read.
 
@@ -123,7 +123,7 @@ class SentenceEncoder(keras.layers.Layer):
         cell: "gru" or "lstm".
         embeddings_initializer, kernel_initializer, recurrent_initializer: Keras initializers of E, of W_z, W_r, W_h side by
             side, and of U_z, U_r, U_h. By default those of the authors: `Glorot`, for each gate.
-        padding: "masked", "trained" or "zero".
+        padding: "masked", "read" or "zero".
         recurrent_activation: "hard_sigmoid" or "sigmoid", of the gates; by default as in the equations above. (This
             hard_sigmoid is that of Keras 2, see above.)
         padding_in_front: int, how many words 0 are read in front of every sentence, for sentences that come without the
@@ -143,17 +143,17 @@ class SentenceEncoder(keras.layers.Layer):
     def __init__(self, vocabulary_size, embedding_dim, units, cell="gru", embeddings_initializer=None, kernel_initializer=None,
                  recurrent_initializer=None, padding="masked", recurrent_activation=None, padding_in_front=0, **kwargs):
         super().__init__(**kwargs)
-        self.vocabulary_size, self.embedding_dim, self.units = _positive(
+        self.vocabulary_size, self.embedding_dim, self.units = positive(
             vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, units=units)
         if cell not in ("gru", "lstm"):
             raise ValueError(f"cell is 'gru' or 'lstm', not {cell!r}")
-        if padding not in ("masked", "trained", "zero"):
-            raise ValueError(f"padding is 'masked', 'trained' or 'zero', not {padding!r}")
+        if padding not in ("masked", "read", "zero"):
+            raise ValueError(f"padding is 'masked', 'read' or 'zero', not {padding!r}")
         recurrent_activation = recurrent_activation or ("hard_sigmoid" if cell == "gru" else "sigmoid")
         if recurrent_activation not in ("hard_sigmoid", "sigmoid"):
             raise ValueError(f"recurrent_activation is 'hard_sigmoid' or 'sigmoid', not {recurrent_activation!r}")
         self.cell, self.padding, self.recurrent_activation = cell, padding, recurrent_activation
-        self.padding_in_front, _ = padding_in_front, _positive(**{"padding_in_front + 1": padding_in_front + 1})
+        self.padding_in_front, _ = padding_in_front, positive(**{"padding_in_front + 1": padding_in_front + 1})
         self.gates = 3 if cell == "gru" else 4
         self.embeddings_initializer = _initializer(embeddings_initializer)
         self.kernel_initializer = _initializer(kernel_initializer, kernels=self.gates)
@@ -291,92 +291,9 @@ class ShortTermStorage(keras.layers.Layer):
         return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})
 
 
-@keras.saving.register_keras_serializable("wmemnn")
-class WordReconstruction(keras.layers.Layer):
-    """How hard it is to tell the words of sentences from their encodings: an auxiliary loss for training.
-
-        loss = - sum over the places t with a word of log softmax(h R_t)[word_t]
-
-    h is the encoding of the sentence; each R_t (units, vocabulary_size) has no bias. Not in the paper. An encoder that is
-    trained by the answers alone drops words that do not help yet, and a chain of several facts needs all of its words before
-    the first of them helps.
-
-    Args:
-        vocabulary_size: int, number 0 included.
-
-    Call arguments:
-        encodings: h (encodings, units).
-        sentences: integers (sentences, length), word numbers, 0 is padding; the length is static.
-        sentence_of_encoding: integers (encodings,), the row of each encoding's sentence; by default its own row.
-
-    Returns:
-        loss (encodings,), in nats.
-
-    Raises:
-        ValueError: a vocabulary_size below 1; sentences without a static length.
-    """
-
-    def __init__(self, vocabulary_size, **kwargs):
-        super().__init__(**kwargs)
-        (self.vocabulary_size,) = _positive(vocabulary_size=vocabulary_size)
-        self.supports_masking = True  # takes encodings with a mask, and needs none: a sentence without words has loss 0
-
-    def build(self, encodings_shape, sentences_shape, sentence_of_encoding_shape=None):
-        if sentences_shape[-1] is None:
-            raise ValueError(f"{self.name}: the sentences' last axis, their length, is static; shape {sentences_shape}")
-        self.kernel = self.add_weight(
-            shape=(encodings_shape[-1], sentences_shape[-1] * self.vocabulary_size), initializer="glorot_normal", name="kernel")
-
-    def call(self, encodings, sentences, sentence_of_encoding=None):
-        logits = ops.reshape(ops.matmul(encodings, self.kernel), (-1, sentences.shape[-1], self.vocabulary_size))
-        # Sums with the words as 0 and 1, not look-ups: their gradient is a product, no scatter.
-        word = ops.one_hot(sentences, self.vocabulary_size, dtype=self.compute_dtype)
-        real = ops.cast(sentences != 0, self.compute_dtype)
-        if sentence_of_encoding is not None:
-            word, real = (ops.take(x, sentence_of_encoding, axis=0) for x in (word, real))
-        return ops.sum(real * (ops.logsumexp(logits, axis=2) - ops.sum(word * logits, axis=2)), axis=1)
-
-    def compute_mask(self, encodings, previous_mask=None):
-        return None
-
-    def compute_output_shape(self, encodings_shape, sentences_shape, sentence_of_encoding_shape=None):
-        return encodings_shape[:1]
-
-    def get_config(self):
-        return {**super().get_config(), "vocabulary_size": self.vocabulary_size}
-
-
 def with_unused_row(story, batch):
     """The story of each slot, where one more row than stories, `batch`, takes the slots that belong to none."""
     return ops.where((story >= 0) & (story < batch), story, batch)
-
-
-def word_overlap(question, sentences, sentence_of_fact, story):
-    """Where the words of a question point to among the facts of its story.
-
-        c_i = sum over the words w of the question that fact i has too of log(n / n_w),   p_i = c_i / sum over i of c_i
-
-    n facts are in the story, n_w of them have the word: one that they all have points to none. Time words do not count.
-    Not in the paper: with `AttentionalController.hop` it makes an auxiliary loss for the training of the first hop.
-
-    Args:
-        question: integers (batch, length), word numbers as those of the facts, 0 is padding.
-        sentences, sentence_of_fact: as in ShortTermStorage.
-        story: integers (facts,), the row of `question` that each fact belongs to; the slots with any other number get 0.
-
-    Returns:
-        p (facts,), which sums to one over a story, or is 0 in all of it where no word points anywhere.
-    """
-    batch = ops.shape(question)[0]
-    story = with_unused_row(story, batch)
-    asked = ops.expand_dims(ops.take(ops.pad(question, ((0, 1), (0, 0))), story, axis=0), 1)
-    words = ops.expand_dims(ops.take(sentences, sentence_of_fact, axis=0), 2)
-    shared = ops.cast(ops.any((words == asked) & (asked != 0), axis=1), "float32")  # (facts, words of the question)
-    facts = ops.segment_sum(ops.ones_like(shared), story, batch + 1)
-    with_word = ops.maximum(ops.segment_sum(shared, story, batch + 1), 1.0)
-    pointed = ops.sum(shared * ops.take(ops.log(ops.maximum(facts, 1.0) / with_word), story, axis=0), axis=1)
-    total = ops.take(ops.segment_sum(pointed, story, batch + 1), story)
-    return pointed / ops.where(total > 0, total, 1.0)
 
 
 @keras.saving.register_keras_serializable("wmemnn")
@@ -419,7 +336,7 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
 
     def __init__(self, heads, units, kernel_regularizer=None, output_initializer=None, **kwargs):
         super().__init__(**kwargs)
-        self.heads, self.units = _positive(heads=heads, units=units)
+        self.heads, self.units = positive(heads=heads, units=units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.output_initializer = _initializer(output_initializer)
 
@@ -530,15 +447,15 @@ class AttentionalController(keras.layers.Layer):
 
     def __init__(self, hops, heads, units, kernel_regularizer=None, kernel_initializer=None, **kwargs):
         super().__init__(**kwargs)
-        self.hops, self.heads, self.units = _positive(hops=hops, heads=heads, units=units)
+        self.hops, self.heads, self.units = positive(hops=hops, heads=heads, units=units)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_initializer = _initializer(kernel_initializer)
         self.transition = [
-            keras.layers.Dense(size, kernel_initializer=_anew(self.kernel_initializer), kernel_regularizer=self.kernel_regularizer,
+            keras.layers.Dense(size, kernel_initializer=anew(self.kernel_initializer), kernel_regularizer=self.kernel_regularizer,
                                dtype=self.dtype_policy, name=f"transition_{i}")
             for i, size in enumerate((max(1, self.units // 2), self.units), start=1)]
         self.attention = [
-            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, _anew(self.kernel_initializer),
+            MultiHeadMemoryAttention(heads, units, self.kernel_regularizer, anew(self.kernel_initializer),
                                      dtype=self.dtype_policy, name=f"hop_{k + 1}")
             for k in range(self.hops)]
 
@@ -628,7 +545,7 @@ class RelationalReasoning(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_initializer = _initializer(kernel_initializer)
         self.deeper = [
-            keras.layers.Dense(size, activation="relu", kernel_initializer=_anew(self.kernel_initializer),
+            keras.layers.Dense(size, activation="relu", kernel_initializer=anew(self.kernel_initializer),
                                kernel_regularizer=self.kernel_regularizer, dtype=self.dtype_policy, name=f"g_{i}")
             for i, size in enumerate(self.units[1:], start=2)]
 
@@ -731,10 +648,10 @@ class BoxEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.kernel_initializer = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal") \
             if kernel_initializer is None else keras.initializers.get(kernel_initializer)
-        self.filters, narrower = _positive(filters=filters, **{"filters - 2": filters - 2})
+        self.filters, narrower = positive(filters=filters, **{"filters - 2": filters - 2})
         self.mean, self.deviation = [float(x) for x in mean], [float(x) for x in deviation]
         self.convolutions = [
-            keras.layers.Conv2D(number, 3, padding="same", activation="relu", kernel_initializer=_anew(self.kernel_initializer),
+            keras.layers.Conv2D(number, 3, padding="same", activation="relu", kernel_initializer=anew(self.kernel_initializer),
                                 dtype=self.dtype_policy, name=f"convolution_{i}")
             for i, number in enumerate((self.filters, narrower), start=1)]
         self.pools = [keras.layers.MaxPooling2D(3, strides, dtype=self.dtype_policy) for strides in (3, 2)]
@@ -798,7 +715,7 @@ class PerceptronAttention(keras.layers.Layer):
 
     def __init__(self, units=(256, 128), kernel_regularizer=None, heads=1, scores="tanh", **kwargs):
         super().__init__(**kwargs)
-        self.units, (self.heads,) = _layer_sizes(units), _positive(heads=heads)
+        self.units, (self.heads,) = _layer_sizes(units), positive(heads=heads)
         self.scores = keras.activations.get(scores)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.deeper = [
@@ -871,7 +788,7 @@ class VisualController(keras.layers.Layer):
                  transition_initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.transition_initializer = _initializer(transition_initializer)
-        self.hops, self.places, self.heads = _positive(hops=hops, places=places, heads=heads)
+        self.hops, self.places, self.heads = positive(hops=hops, places=places, heads=heads)
         self.units, self.shared = _layer_sizes(units), shared
         self.scores = keras.activations.get(scores)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

@@ -18,8 +18,6 @@ import time
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [ROOT]
-
 MODELS = ("RN", "W-MemNN", "memory network")
 COLUMNS = ("model", "facts", "batch", "ms_per_story", "mb_per_story")
 PAIRS = 12800  # of a batch of RN at most, those of 32 stories of 20 facts: more would not fit into memory
@@ -60,8 +58,8 @@ def main():
 
 def run_process(model, batch, facts):
     """Milliseconds per step and peak memory in MB."""
-    process = subprocess.run([sys.executable, __file__, "--process", model, str(batch), str(facts)],
-                             capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-m", "benchmarks.scaling", "--process", model, str(batch), str(facts)],
+                             capture_output=True, text=True, check=True, cwd=ROOT)
     return map(float, process.stdout.split())
 
 
@@ -79,12 +77,13 @@ def exponents(rows):
 
 def measure(name, batch, facts):
     """Median milliseconds of a training step on a batch of full stories, and the process's peak memory in MB."""
-    import babi_training  # before keras: it keeps TensorFlow quiet
     import data_utils
     import RN_bAbI
     import WMemNN_bAbI
+    from training.backend import keras
+    from training.batches import batches_for, pack_stories
+    from training.objective import SummedCrossentropy
 
-    keras, pairs = babi_training.keras, name == "RN"
     keras.utils.set_random_seed(1)
     babi = full_stories(data_utils, batch, facts)
     if name == "RN":
@@ -96,9 +95,9 @@ def measure(name, batch, facts):
     if name == "memory network":
         last_hop = model.get_layer("attentional_controller").output[:, -1]
         model = keras.Model(model.input, keras.layers.Dense(len(babi.answers), use_bias=False)(last_hop))
-    model.compile(keras.optimizers.Adam(args.lr), babi_training.training.SummedCrossentropy(batch),
-                  jit_compile=babi_training.with_xla(pairs))
-    inputs = data_utils.pack_stories(babi, babi.train, np.arange(batch), pairs=pairs)
+    kind = batches_for(model)
+    model.compile(keras.optimizers.Adam(args.lr), SummedCrossentropy(batch), jit_compile=kind.fixed_sizes())
+    inputs = pack_stories(babi, babi.train, np.arange(batch), pairs=kind.pairs)
     times, begun = [], time.perf_counter()
     while len(times) < 10 or (time.perf_counter() - begun < 3 and len(times) < 200):
         started = time.perf_counter()

@@ -23,9 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import command_line  # noqa: E402
+from training import command_line
 
 COVERAGE_TARGET = 0.99
 ANSWER_TARGET = 0.05

@@ -17,7 +17,6 @@ import time
 
 STARTED = time.time()
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [ROOT, os.path.join(ROOT, "benchmarks")]
 
 
 def main():
@@ -38,8 +37,8 @@ def main():
           f"{'peak MB':>8}")
     for mx in options.mx or ([20] if options.script == "RN_bAbI" else [30, 130]):
         process = subprocess.run(
-            [sys.executable, __file__, options.script, "--process", str(mx), "--data", options.data, "--batch-size",
-             str(options.batch_size), *["--full"] * options.full], capture_output=True, text=True, check=True)
+            [sys.executable, "-m", "benchmarks.step_time", options.script, "--process", str(mx), "--data", options.data, "--batch-size",
+             str(options.batch_size), *["--full"] * options.full], capture_output=True, text=True, check=True, cwd=ROOT)
         first_step, peak = re.findall(r"[\d.]+", process.stdout)
         ms, plain, ratio, plain_first = compare(options, mx) if options.rounds else [float("nan")] * 4
         print(f"{mx:>4}  {ms:>8.1f}  {plain:>8.1f}  {ratio:>6.1f}  {1000 * options.batch_size / ms:>11.0f}  "
@@ -47,8 +46,7 @@ def main():
 
 
 def load(options, mx):
-    """What both need: arguments, data, its questions, and the modules."""
-    import babi_training  # before keras: it keeps TensorFlow quiet
+    """What both need: arguments, data, its questions, and the script."""
     import data_utils
     import numpy as np
 
@@ -58,35 +56,34 @@ def load(options, mx):
     args.padding = "read"  # of the Relation Network, too: the transcription has no other
     babi = data_utils.load_babi(options.data, mx=mx, padding=args.padding)
     facts = np.count_nonzero(babi.train.facts, axis=1)
-    return args, babi, babi.train.take(facts >= (mx if options.full else 0)), script, babi_training
+    return args, babi, babi.train.take(facts >= (mx if options.full else 0)), script
 
 
-def compiled(model, args, babi_training, jit, steps_per_execution=25):
-    keras = babi_training.keras
-    model.compile(keras.optimizers.Adam(args.lr, global_clipnorm=args.clip_norm),
-                  babi_training.training.SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
+def compiled(model, args, jit, steps_per_execution=25):
+    from training.backend import keras
+    from training.objective import SummedCrossentropy
+
+    model.compile(keras.optimizers.Adam(args.lr, epsilon=1e-8, global_clipnorm=args.clip_norm),
+                  SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
                   steps_per_execution=steps_per_execution)
     return model
 
 
-def batches_of(options, babi_training, babi, stories, steps):
-    return babi_training.StoryBatches(babi, stories, options.batch_size, [1], steps, pairs=options.script == "RN_bAbI")
-
-
 def compare(options, mx):
     """Medians of ms per step of script and transcription and of their ratio, and the transcription's first seconds."""
-    args, babi, stories, script, babi_training = load(options, mx)
-    import transcription
+    args, babi, stories, script = load(options, mx)
+    from benchmarks import transcription
+    from training.batches import batches_for
 
-    relation = options.script == "RN_bAbI"
-    batches = batches_of(options, babi_training, babi, stories, 200)
-    ours = compiled(script.build_model(args, babi), args, babi_training, babi_training.with_xla(relation))
+    relation, network = options.script == "RN_bAbI", script.build_model(args, babi)
+    batches = batches_for(network)(babi, stories, options.batch_size, [1], 200)
+    ours = compiled(network, args, batches.fixed_sizes())
     steps = 40
     chosen = stories.take(batches.order[:steps * args.batch_size])
     inputs = transcription.padded_inputs(babi, chosen)
     started = time.perf_counter()
     build = transcription.build_relation_transcription if relation else transcription.build_transcription
-    plain = compiled(build(args, babi), args, babi_training, False, 1)
+    plain = compiled(build(args, babi), args, False, 1)
 
     def fit_ours():
         ours.fit(batches, shuffle=False, verbose=0)
@@ -109,18 +106,20 @@ def compare(options, mx):
 
 def time_process(options):
     """Print the seconds from the start of this process to its first step, and its peak memory after 1,000 steps."""
-    args, babi, stories, script, babi_training = load(options, options.process)
+    args, babi, stories, script = load(options, options.process)
+    from training.backend import keras
+    from training.batches import batches_for
 
-    class FirstStep(babi_training.keras.callbacks.Callback):
+    class FirstStep(keras.callbacks.Callback):
         seconds = None
 
         def on_train_batch_end(self, batch, logs=None):
             self.seconds = self.seconds or time.time() - STARTED
 
     first = FirstStep()
-    model = compiled(script.build_model(args, babi), args, babi_training,
-                     babi_training.with_xla(options.script == "RN_bAbI"))
-    model.fit(batches_of(options, babi_training, babi, stories, 1000), shuffle=False, verbose=0, callbacks=[first])
+    network = script.build_model(args, babi)
+    batches = batches_for(network)(babi, stories, options.batch_size, [1], 1000)
+    compiled(network, args, batches.fixed_sizes()).fit(batches, shuffle=False, verbose=0, callbacks=[first])
     print(f"{first.seconds:.0f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
 
 

@@ -23,7 +23,7 @@ import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import command_line  # noqa: E402
+from training import command_line  # noqa: E402
 from data_utils import SIMULATED, DataError  # noqa: E402
 
 MEGABYTE = 1e6

@@ -7,7 +7,7 @@ The tasks are under the Creative Commons Attribution 3.0 licence.
 import os
 
 import fetch  # before the modules of the root: it adds their folder to the path
-import command_line
+from training import command_line
 import data_utils
 from data_utils import RELEASE, DataError
 

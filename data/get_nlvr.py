@@ -14,9 +14,8 @@ import sys
 import threading
 
 import fetch  # before the modules of the root: it adds their folder to the path
-import command_line
-from data_utils import DataError
-from nlvr_data import intact_png
+from training import command_line
+from data_utils import DataError, intact_png
 
 REPOSITORY = "https://github.com/lil-lab/nlvr"
 ARCHIVE = f"{REPOSITORY}/archive/refs/heads/master.zip"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import command_line  # noqa: E402
+from training import command_line  # noqa: E402
 import data_utils  # noqa: E402
 from data_utils import RELEASE, TASKS, DataError  # noqa: E402
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Draw the training curves and the results of runs, and print their table, from the files in models/.
 
-    python plots/draw.py "seed 1=models/WMemNN_bAbI_30_30_30_0_1,models/WMemNN_bAbI_30_30_30_1_1" "RN=models/RN_bAbI_1"
-    python plots/draw.py "separate=models/WMemNN_NLVR_100_24_128_50_1234"
+    python -m plots.draw "seed 1=models/WMemNN_bAbI_30_30_30_0_1,models/WMemNN_bAbI_30_30_30_1_1"
+    python -m plots.draw "separate=models/WMemNN_NLVR_100_24_128_50_1234"
 
 Each argument is a label and the path of a run's files without their endings, all on bAbI or all on NLVR; or the paths of a run
 and its refinements, whose curve is one and whose results are those of the last; or that of an ensemble, which has no curve.
-Writes OUT/curves.png and OUT/tasks.png, or OUT/nlvr.png; prints the README's table: errors per task in per cent, their mean,
+Writes OUT/curves.png and OUT/tasks.png, or OUT/nlvr.png; prints the table of the pages: errors per task in per cent, their mean,
 the failed tasks, or the figures of each split. With `--seeds N` the first N runs are one recipe with several seeds, and a column
 of their mean and standard deviation (with N - 1 in its denominator) follows them.
 """
@@ -17,24 +17,24 @@ import os
 import statistics
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [ROOT]
+import matplotlib
+import matplotlib.pyplot as plt
 
-import matplotlib  # noqa: E402
+import data_utils
+from training import command_line
+
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-import command_line  # noqa: E402
-import data_utils  # noqa: E402
-import nlvr_data  # noqa: E402
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MARKERS = "osD^vPX*"  # one a run, for who does not tell the colors apart
 
 
 def labelled(text):
     """LABEL=PATH[,PATH...], for argparse: the label and a list of paths."""
     label, equals, paths = text.partition("=")
-    if not (label and equals and all(paths.split(","))):
+    label, paths = " ".join(label.split()), [path.strip() for path in paths.split(",")]  # a long argument may be wrapped
+    if not (label and equals and all(paths)):
         raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=PATH[,PATH...]")
-    return label, paths.split(",")
+    return label, paths
 
 
 def main():
@@ -113,14 +113,14 @@ def nlvr_table(tests):
     lines = ["| run | split | images | " + " | ".join(shares.values()) + " |", "|-" * (len(shares) + 3) + "|"]
     for label, test in tests.items():
         for way, result in test.items():
-            lines.append(f"| {label} | {nlvr_data.split_name(way)} | {result['images']:,} | "
+            lines.append(f"| {label} | {data_utils.split_name(way)} | {result['images']:,} | "
                          + " | ".join(f"{result[share]:.2f}" for share in shares) + " |")
     return "\n".join(lines)
 
 
 def draw_accuracy(logs, tests, path):
     """Draw training and validation accuracy of each run over its epochs, and the share of dev's majority class."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     for number, (label, log) in enumerate(logs.items()):
         for key, style in (("accuracy", ":"), ("val_accuracy", "-")):
             axes.plot([row["epoch"] for row in log], [100 * row[key] for row in log], style, color=f"C{number}",
@@ -129,36 +129,47 @@ def draw_accuracy(logs, tests, path):
                  label="majority class of dev")
     axes.set(xlabel="epoch", ylabel="accuracy, %")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=2)
     figure.savefig(path, dpi=120)
 
 
 def draw_curves(logs, path):
     """Draw the validation error of each run over its epochs, on a logarithmic scale, in the colors of `draw_tasks`."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     for number, (label, log) in enumerate(logs.items()):
         if log:
-            axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], color=f"C{number}", label=label)
-    axes.set(xlabel="epoch", ylabel="validation error, %")
+            axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], color=f"C{number}",
+                          label=label)
+    axes.set(xlabel="epoch, the refinements' after those of the training", ylabel="validation error, %")
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
 
 
 def draw_tasks(tests, path):
-    """Draw the test error of each task, a bar for each run, and the line above which a task fails."""
-    figure, axes = plt.subplots(figsize=(10, 4), layout="constrained")
-    width = 0.8 / len(tests)
+    """Draw the test error of each task, a row a task, a dot for each run, and the line above which a task fails.
+
+    The scale is logarithmic from 0.1 % up, which is one of 1,000 test questions, and linear below, so that it has a place for 0.
+    """
+    figure, axes = plt.subplots(figsize=(9, 10), layout="constrained")
+    tasks = range(1, len(data_utils.TASKS) + 1)
+    for task in tasks[::2]:
+        axes.axhspan(task - 0.5, task + 0.5, color="black", alpha=0.05, linewidth=0)
     for number, (label, test) in enumerate(tests.items()):
-        places = [task + (number - (len(tests) - 1) / 2) * width for task in range(1, 21)]
-        axes.bar(places, [test["error"][str(task)] for task in range(1, 21)], width, label=label)
-    axes.axhline(data_utils.FAILED, color="black", linewidth=0.8, linestyle="--")
-    axes.set_xticks(range(1, 21), [name.replace("-", " ") for name in data_utils.TASKS], rotation=60, ha="right")
-    axes.set_ylabel("test error, %")
-    axes.legend()
+        shift = 0.8 * ((number + 0.5) / len(tests) - 0.5)  # equal errors stay apart
+        axes.plot([test["error"][str(task)] for task in tasks], [task + shift for task in tasks], color=f"C{number}",
+                  marker=MARKERS[number % len(MARKERS)], markersize=5, linestyle="none", label=label, clip_on=False, zorder=3)
+    axes.axvline(data_utils.FAILED, color="black", linewidth=0.8, linestyle="--")
+    axes.set_xscale("symlog", linthresh=0.1, linscale=0.3)
+    axes.set_xticks([0, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100], ["0", "0.1", "0.2", "0.5", "1", "2", "5", "10", "20", "50", "100"])
+    axes.minorticks_off()
+    axes.set(xlim=(0, 100), ylim=(len(tasks) + 0.5, 0.5), xlabel="test error, %; a task fails right of the dashed line")
+    axes.set_yticks(tasks, [f"{task} {name.replace('-', ' ')}" for task, name in enumerate(data_utils.TASKS, start=1)])
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=120)
 
 

@@ -5,12 +5,10 @@ import sys
 
 import pytest
 
+import data_utils
+from training.backend import keras
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path[:0] = [ROOT, os.path.join(ROOT, "benchmarks")]
-
-import data_utils  # noqa: E402
-import training  # noqa: E402  before any test imports keras: it keeps TensorFlow quiet
-
 
 
 def _real_babi():
@@ -50,12 +48,12 @@ def real_babi():
 @pytest.fixture(scope="module")
 def without_xla():
     """Models are compiled without XLA, which takes longer than training on a few questions. JAX has nothing else."""
-    compile_model = training.keras.Model.compile
+    compile_model = keras.Model.compile
 
     def compile_plainly(self, *args, **kwargs):
         compile_model(self, *args, **{**kwargs, "jit_compile": False, "steps_per_execution": 1})
 
     with pytest.MonkeyPatch.context() as patch:
-        if training.keras.backend.backend() == "tensorflow":
-            patch.setattr(training.keras.Model, "compile", compile_plainly)
+        if keras.backend.backend() == "tensorflow":
+            patch.setattr(keras.Model, "compile", compile_plainly)
         yield

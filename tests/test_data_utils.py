@@ -1,4 +1,4 @@
-"""Parsing of bAbI, from text to packed batches; on small made-up files, and on the real data where it is."""
+"""Parsing of bAbI, from text to arrays; on small made-up files, and on the real data where it is."""
 import io
 import os
 import shutil
@@ -7,10 +7,8 @@ import tarfile
 import numpy as np
 import pytest
 
-import babi_solver
 import data_utils
-import small_babi
-from data import simulate_babi
+from helpers import small_babi
 
 TEXT = """1 Mary moved to the bathroom.
 2 Sandra journeyed to the bedroom.
@@ -86,12 +84,12 @@ def test_arrays_say_what_the_files_say(small):
 
 def test_words_and_answers_of_an_earlier_run_keep_their_numbers(small):
     babi = data_utils.load_babi(small, [1])
-    again = data_utils.load_babi(small, [1], words=["unused", *babi.words], answers=babi.answers)
+    again = data_utils.load_babi(small, [1], like={"words": ["unused", *babi.words], "answers": babi.answers})
     np.testing.assert_array_equal(again.sentences[1:, 0], babi.sentences[1:, 0] + 1)
     with pytest.raises(data_utils.DataError, match=r"train.txt, line \d+: the word 'mary' is unknown"):
-        data_utils.load_babi(small, [1], words=[word for word in babi.words if word != "mary"])
+        data_utils.load_babi(small, [1], like={"words": [word for word in babi.words if word != "mary"]})
     with pytest.raises(data_utils.DataError, match=r"train.txt, line \d+: the answer 'garden' is unknown"):
-        data_utils.load_babi(small, [1], answers=[answer for answer in babi.answers if answer != "garden"])
+        data_utils.load_babi(small, [1], like={"answers": [answer for answer in babi.answers if answer != "garden"]})
 
 
 def archive(path, members):
@@ -172,7 +170,7 @@ def test_an_unknown_answer_is_found_where_it_is_an_answer(small):
     with open(path, "a", encoding="utf-8") as file:
         file.write("1 Mary went to the garden.\n2 Where is Mary? \twent\t1\n")
     with pytest.raises(data_utils.DataError, match="qa2_two-supporting-facts_test.txt, line 152: the answer 'went'"):
-        data_utils.load_babi(small, [1, 2], answers=answers)
+        data_utils.load_babi(small, [1, 2], like={"answers": answers})
 
 
 def test_few_questions_leave_some_for_validation(tmp_path):
@@ -199,103 +197,11 @@ def test_validation_is_a_tenth_of_each_task_at_random_by_the_seed(small):
     assert set(other.question) != set(validation.question)
 
 
-def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
-    babi = data_utils.load_babi(small, [1, 2], mx=4)
-    rows = np.array([3, 0, 399, 17])
-    batch = data_utils.pack_stories(babi, babi.train, rows, [data_utils.Slots(4, 4), data_utils.Slots(32, 16)])
-    assert batch.story_of_fact.shape == (32,) and batch.sentences.shape == (16, babi.sentences.shape[1])
-    for row, question in enumerate(rows):
-        slots = np.flatnonzero(batch.story_of_fact == row)
-        facts = babi.train.facts[question][babi.train.facts[question] > 0]
-        np.testing.assert_array_equal(batch.sentences[batch.sentence_of_fact[slots]], babi.sentences[facts])
-        np.testing.assert_array_equal(batch.time_of_fact[slots], len(babi.words) + 1 + np.arange(len(facts)))
-        np.testing.assert_array_equal(batch.question[row], babi.questions[babi.train.question[question]])
-    used = batch.story_of_fact >= 0
-    assert set(batch.story_of_fact[~used]) == {-1} and set(batch.time_of_fact[~used]) == {0}
-    distinct = {tuple(sentence) for sentence in batch.sentences if sentence.any()}
-    assert len(distinct) == np.count_nonzero(batch.sentences.any(axis=1))
-
-
-def test_any_batch_fits_a_size(small):
-    babi = data_utils.load_babi(small, [1, 2], mx=9)
-    sizes = data_utils.slot_sizes(babi, babi.train, 8)
-    assert sizes == sorted(sizes) and sizes[-1] == data_utils.Slots(80, 80, 0)
-    longest = np.argsort(-np.count_nonzero(babi.train.facts, axis=1))[:8]
-    data_utils.pack_stories(babi, babi.train, longest, sizes)
-
-
-def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
-    babi = data_utils.load_babi(real_babi, [1, 3], mx=30)
-    random, usual = np.random.default_rng(1), {}
-    for task in 1, 3:
-        rows = np.flatnonzero(babi.train.task == task)
-        sizes = data_utils.slot_sizes(babi, babi.train, 32, rows=rows)
-        usual[task] = sizes[0]
-        most = 32 * 30
-        assert sizes[-1] == data_utils.Slots(most, most, 0)
-        drawn = [random.choice(rows, 32) for _ in range(100)]
-        facts = [np.count_nonzero(babi.train.facts[batch]) for batch in drawn]
-        sentences = [len(np.unique(babi.train.facts[batch])) for batch in drawn]
-        for slots, used in (sizes[0].facts, facts), (sizes[0].sentences, sentences):
-            assert np.mean(np.array(used) <= slots) > 0.8 and slots < 1.5 * np.mean(used)
-            octave = 2 ** int(np.log2(slots))
-            # A quarter of an octave, but never more than there can be: most stories of task 3 are full.
-            assert 4 * slots % octave == 0 or slots % 16 == 0 and octave < 64 or slots == most
-    assert usual[3].facts >= 4 * usual[1].facts  # 27 facts a question on average for 6
-
-
-def test_absent_words_and_facts_are_read_as_the_authors_pad_them(small):
-    """Words on the left; and a slot of an empty sentence that counts for all absent facts of a story."""
-    babi, masked = (data_utils.load_babi(small, [1, 2], mx=4, padding=padding) for padding in ("read", "masked"))
-    longest = babi.questions.shape[1]
-    for table, other in ((babi.sentences, masked.sentences), (babi.questions, masked.questions)):
-        for words, same in zip(table, other):
-            real = np.count_nonzero(same)
-            np.testing.assert_array_equal(words, [0] * (len(words) - real) + same[:real].tolist())
-    assert longest == masked.questions.shape[1]
-    rows = np.arange(20)
-    number = np.count_nonzero(babi.train.facts[rows], axis=1)
-    assert 2 in number and 4 in number
-    batch = data_utils.pack_stories(babi, babi.train, rows, [data_utils.Slots(96, 48)])
-    for row in rows:
-        slots = np.flatnonzero(batch.story_of_fact == row)
-        assert batch.count_of_fact[slots].tolist() == [1] * number[row] + [4 - number[row]] * int(number[row] < 4)
-        absent = slots[number[row]:]
-        assert not batch.time_of_fact[absent].any() and not batch.sentences[batch.sentence_of_fact[absent]].any()
-        assert (batch.time_of_fact[slots[:number[row]]] > 0).all()
-    assert batch.count_of_fact.sum() == 4 * len(rows)
-    same = data_utils.pack_stories(masked, masked.train, rows)
-    assert (same.count_of_fact == 1).all() and len(same.story_of_fact) == number.sum()
-    largest = data_utils.slot_sizes(babi, babi.train, 8, pairs=True)[-1]
-    assert largest == data_utils.Slots(32, 32, 8 * 16)
-
-
 def test_answers_can_be_numbered_as_words(small):
     babi, plain = (data_utils.load_babi(small, [1, 2], mx=4, word_answers=of_words) for of_words in (True, False))
     assert len(babi.answers) == babi.word_rows() and plain.answers == ["garden", "hallway", "kitchen", "office"]
     for number, other in zip(babi.train.answer, plain.train.answer):
         assert babi.answers[number] == babi.words[number - 1] == plain.answers[other]
-
-
-def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
-    babi = data_utils.load_babi(small, [1, 2], mx=4)
-    batch = data_utils.pack_stories(babi, babi.train, np.array([3, 0, 17]))
-    assert len(batch.story_of_fact) == np.count_nonzero(babi.train.facts[[3, 0, 17]])
-    assert (batch.story_of_fact >= 0).all() and batch.sentences.any(axis=1).all()
-
-
-def test_pairs_of_a_batch_are_those_of_a_double_loop(small):
-    babi = data_utils.load_babi(small, [1, 2], mx=9)
-    rows = np.arange(0, 400, 25)
-    sizes = data_utils.slot_sizes(babi, babi.train, 16, pairs=True)
-    assert sizes[-1] == data_utils.Slots(144, 144, 16 * 81)
-    for batch in (data_utils.pack_stories(babi, babi.train, rows, sizes, pairs=True),
-                  data_utils.pack_stories(babi, babi.train, rows, pairs=True)):
-        story = batch.story_of_fact
-        expected = [(i, j) for i in range(len(story)) for j in range(len(story)) if story[i] == story[j] >= 0]
-        used = batch.first_of_pair >= 0
-        assert list(zip(batch.first_of_pair[used], batch.second_of_pair[used])) == expected
-        assert set(batch.first_of_pair[~used]) <= {-1} and set(batch.second_of_pair[~used]) <= {-1}
 
 
 def test_supporting_facts_are_marked_newest_first_as_far_as_they_are_kept(small):
@@ -368,73 +274,3 @@ def test_the_known_vocabulary_is_that_of_the_released_files(real_babi):
     few = data_utils.load_babi(real_babi, [8, 17])
     words, answers = data_utils.read_vocabulary([8, 17])
     assert (few.words, few.answers) == (with_answers(words, answers), sorted(answers))
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """Simulated files of all tasks, 100 training questions each, and their arrays."""
-    folder = tmp_path_factory.mktemp("simulated")
-    for task in range(1, 21):
-        for split in ("train", "test"):
-            path = folder / simulate_babi.LANGUAGE_FOLDER / simulate_babi.file_name(task, split)
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(simulate_babi.simulate_task(task, 100, 1, split), encoding="utf-8")
-    return data_utils.load_babi(str(folder), mx=300)
-
-
-def in_words(babi, sentence):
-    return " ".join(babi.words[word - 1] for word in sentence if word)
-
-
-@pytest.mark.parametrize("task", range(1, 21))
-def test_what_follows_from_a_renamed_story_is_the_renamed_answer(simulated, task):
-    """By the independent solver, from what the model reads."""
-    rows = np.flatnonzero(simulated.train.task == task)
-    renaming = data_utils.Renaming(simulated)
-    naming, answers = renaming.draw(simulated.train.task[rows], simulated.train.answer[rows], np.random.default_rng(4))
-    batch = data_utils.pack_stories(simulated, simulated.train, rows, naming=naming)
-    changed = 0
-    for row, answer in enumerate(answers):
-        slots = np.flatnonzero(batch.story_of_fact == row)[::-1]  # the oldest first
-        facts = [in_words(simulated, batch.sentences[batch.sentence_of_fact[slot]]) for slot in slots]
-        original = [in_words(simulated, simulated.sentences[fact]) for fact in simulated.train.facts[rows[row]] if fact]
-        changed += facts != original[::-1]
-        solved = babi_solver.solve(task, [spoken(fact) for fact in facts], spoken(in_words(simulated, batch.question[row])))
-        assert solved == simulated.answers[answer], (facts, solved)
-    assert changed > 50
-
-
-def spoken(sentence):
-    """With the capital letters of the files: the first word, and most names."""
-    sentence = sentence[0].upper() + sentence[1:]
-    people = {name for names, _ in data_utils.RENAMED if "mary" in names or "greg" in names for name in names.split()}
-    return " ".join(word.capitalize() if word in people else word for word in sentence.split())
-
-
-def test_renaming_permutes_the_names_of_a_task_in_each_story_alike(simulated):
-    renaming, random = data_utils.Renaming(simulated), np.random.default_rng(0)
-    number = {word: index for index, word in enumerate(simulated.words, start=1)}
-    tasks, answers = np.full(500, 16), np.full(500, simulated.answers.index("gray"))
-    naming, renamed = renaming.draw(tasks, answers, random)
-    for names in ("gray green white yellow", "frog lion rhino swan", "bernhard brian greg julius lily"):
-        group = [number[name] for name in names.split()]
-        assert (np.sort(naming[:, group]) == group).all()
-        assert all(set(naming[:, word]) == set(group) for word in group)
-    assert {simulated.answers[answer] for answer in renamed} == {"gray", "green", "white", "yellow"}
-    others = [number[word] for word in ("mary", "garden", "is", "a", "color")]
-    assert (naming[:, others] == others).all() and not naming[:, 0].any()
-    again = renaming.draw(tasks, answers, np.random.default_rng(0))
-    np.testing.assert_array_equal(again[0], naming)
-    assert {int(word) for word in renaming.draw(np.full(200, 11), answers[:200], random)[0][:, number["mary"]]} == {
-        number["mary"], number["sandra"]}
-
-
-def test_a_story_whose_renamed_answer_has_no_number_keeps_its_names(small):
-    babi = data_utils.load_babi(small, [1])
-    kitchen, office = babi.answers.index("kitchen"), babi.answers.index("office")
-    babi.answers[office] = "cellar"
-    answers = np.full(200, kitchen)
-    naming, renamed = data_utils.Renaming(babi).draw(np.ones(200, int), answers, np.random.default_rng(0))
-    kept = (naming == np.arange(naming.shape[1])).all(axis=1)
-    assert 20 < kept.sum() < 120 and (renamed[kept] == kitchen).all()
-    assert office not in renamed and set(renamed[~kept]) == {kitchen, babi.answers.index("garden"), babi.answers.index("hallway")}

@@ -1,4 +1,4 @@
-"""The tables and pictures of runs in the README and in docs/LOG.md come from the files in models/."""
+"""The tables and pictures of runs in the README and the pages of docs/ come from the files in models/."""
 import os
 import re
 import shlex
@@ -7,29 +7,29 @@ import sys
 
 import pytest
 
-import run_files
+from helpers import run_files
 
 from conftest import ROOT
 
 
 def commands():
-    """(page, arguments) of each `python plots/draw.py` in the pages."""
+    """(page, arguments) of each `python -m plots.draw` in the pages."""
     for name in run_files.PAGES:
-        for command in re.findall(r"`(python plots/draw\.py [^`]*)`", run_files.page(name)):
-            yield name, [" ".join(argument.split()) for argument in shlex.split(command)[2:]]  # a label may be wrapped
+        for command in re.findall(r"`(python -m plots\.draw [^`]*)`", run_files.page(name)):
+            yield name, shlex.split(command)[3:]
 
 
 COMMANDS = list(commands())
 
 
 def test_all_commands_are_found():
-    assert len(COMMANDS) == sum(run_files.page(name).count("`python plots/draw.py ") for name in run_files.PAGES)
-    assert [name for name, _ in COMMANDS].count("docs/LOG.md") == 2
+    assert len(COMMANDS) == sum(run_files.page(name).count("`python -m plots.draw ") for name in run_files.PAGES)
+    assert [name for name, _ in COMMANDS].count("docs/LOG.md") == 3
 
 
 @pytest.mark.parametrize("name, arguments", COMMANDS)
 def test_the_pages_have_the_tables_of_their_records(name, arguments, tmp_path):
-    command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), *arguments, "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "plots.draw", *arguments, "--out", str(tmp_path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed.startswith("| ") and printed in run_files.page(name)
     assert os.listdir(tmp_path)
@@ -45,7 +45,7 @@ def test_runs_that_cannot_be_drawn(run, reason, tmp_path):
 
 
 def refused(runs, reason, folder):
-    command = [sys.executable, os.path.join(ROOT, "plots", "draw.py"), *runs, "--out", str(folder / "pictures")]
+    command = [sys.executable, "-m", "plots.draw", *runs, "--out", str(folder / "pictures")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2 and reason in ended.stderr and ended.stderr.count("\n") == 1
     assert not os.path.exists(folder / "pictures")

@@ -23,12 +23,10 @@ import pytest
 
 from conftest import ROOT
 
-sys.path.insert(0, os.path.join(ROOT, "data"))
-
-import fetch  # noqa: E402
-import get_babi  # noqa: E402
-import get_nlvr  # noqa: E402
-from data_utils import RELEASE, DataError, blob_hash  # noqa: E402
+import fetch
+import get_babi
+import get_nlvr
+from data_utils import RELEASE, DataError, blob_hash
 
 RANDOM = random.Random(7)
 FILES = {f"{variant}/qa{task}_{split}.txt": RANDOM.randbytes(3000)  # so that archives of them do not get small

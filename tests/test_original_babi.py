@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-import babi_training
+from training import batches, objective, report, run
 import data_utils
 import RN_bAbI
-import training
 import WMemNN_bAbI
-from gradients import gradients
+from helpers.gradients import gradients
 from original import draw
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "original")
@@ -39,9 +38,10 @@ def load(original, folder, number, mx, **options):
         texts[story["task"]] = texts.get(story["task"], "") + "\n".join([*facts, question]) + "\n"
     os.makedirs(folder / "en-10k", exist_ok=True)
     for task, text in texts.items():
-        for split in "train", "test":
-            (folder / "en-10k" / f"qa{task}_{data_utils.TASKS[task - 1]}_{split}.txt").write_text(text)
-    babi = data_utils.load_babi(str(folder), sorted(texts), mx, words=original["vocabulary"], padding="read", **options)
+        for split, times in ("train", 10), ("test", 1):
+            (folder / "en-10k" / f"qa{task}_{data_utils.TASKS[task - 1]}_{split}.txt").write_text(times * text)
+    like = {"words": original["vocabulary"]} | ({} if options else {"answers": original["answers"]})
+    babi = data_utils.load_babi(str(folder), sorted(texts), mx, "read", like, **options)
     babi.sentences, babi.questions = (np.pad(table, ((0, 0), (LONGEST - table.shape[1], 0)))
                                       for table in (babi.sentences, babi.questions))
     tasks = [story["task"] for story in stories]
@@ -82,19 +82,19 @@ def values(named):
 
 
 def softmax(logits):
-    return babi_training.softmax(ops.convert_to_numpy(logits).astype("float64"))
+    return report.softmax(ops.convert_to_numpy(logits).astype("float64"))
 
 
 @pytest.fixture
 def network(original, tmp_path):
     """The script's network with the weights of the figures, its variables by name, the batch and its answers."""
-    babi, stories = load(original, tmp_path, 32, 30, answers=original["answers"])
+    babi, stories = load(original, tmp_path, 32, 30)
     model = WMemNN_bAbI.build_model(WMemNN_bAbI.parse_arguments([]), babi)
     named = variables_by_name(model)
     assert {name: tuple(variable.shape) for name, variable in named.items()} == draw.babi_shapes()
     for name, value in draw.draw(draw.babi_shapes()).items():
         named[name].assign(value)
-    return model, named, data_utils.pack_stories(babi, stories, np.arange(32)), stories.answer
+    return model, named, batches.pack_stories(babi, stories, np.arange(32)), stories.answer
 
 
 def test_w_memnn_gives_the_authors_probabilities_loss_and_gradient(original, network):
@@ -103,7 +103,7 @@ def test_w_memnn_gives_the_authors_probabilities_loss_and_gradient(original, net
     probabilities = softmax(model(batch))
     np.testing.assert_allclose(probabilities[np.arange(32), answers], expected["probability_of_answer"], rtol=1e-4)
     assert float(sum(model.losses)) == pytest.approx(expected["l2"], rel=1e-4)
-    loss = training.SummedCrossentropy(32)
+    loss = objective.SummedCrossentropy(32)
     assert float(loss(answers, model(batch)) + sum(model.losses)) == pytest.approx(expected["losses"][0], rel=1e-4)
     found = {id(variable): gradient for variable, gradient in zip(
         model.trainable_variables, gradients(model, batch, answers, loss))}
@@ -113,10 +113,24 @@ def test_w_memnn_gives_the_authors_probabilities_loss_and_gradient(original, net
     assert_fingerprints(draw.fingerprint(found, 2), expected["gradient"])
 
 
-def test_five_steps_change_w_memnn_as_the_authors_do(original, network):
+def compiled_by_the_script(monkeypatch, folder):
+    """The model that the script compiles for the data in a folder, with its loss and optimiser."""
+    def stop(this, network, model, *batches):
+        found.append(model)
+        raise KeyboardInterrupt
+
+    found, tasks = [], ",".join(sorted({name.split("_")[0][2:] for name in os.listdir(folder / "en-10k")}, key=int))
+    monkeypatch.setattr(run, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        WMemNN_bAbI.main(["--data", str(folder), "--tasks", tasks, "--models", str(folder / "models")])
+    return found[0]
+
+
+def test_five_steps_change_w_memnn_as_the_authors_do(original, network, monkeypatch, tmp_path):
     model, named, batch, answers = network
     expected, start, before = original["expected"], values(named), softmax(model(batch))
-    babi_training.compile_network(model, WMemNN_bAbI.parse_arguments([]), 1e-3)
+    script = compiled_by_the_script(monkeypatch, tmp_path)
+    model.compile(type(script.optimizer).from_config(script.optimizer.get_config()), script.loss, jit_compile=script.jit_compile)
     losses = []
     for _ in range(5):
         model.reset_metrics()
@@ -141,11 +155,11 @@ def test_the_authors_relation_network_gives_their_probabilities_and_loss(origina
     assert {name: tuple(variable.shape) for name, variable in named.items()} == draw.rn_shapes()
     for name, value in draw.draw(draw.rn_shapes()).items():
         named[name].assign(0.05 * value if name == "V" else value)
-    batch = data_utils.pack_stories(babi, stories, np.arange(len(stories)), pairs=True)
+    batch = batches.pack_stories(babi, stories, np.arange(len(stories)), pairs=True)
     probabilities = softmax(model(batch))
     np.testing.assert_allclose(probabilities[np.arange(len(stories)), stories.answer], expected["probability"], rtol=1e-4)
     assert_fingerprints(draw.fingerprint({"p": probabilities}, 1), expected["probabilities_fingerprint"])
-    assert float(training.SummedCrossentropy(1)(stories.answer, model(batch))) == pytest.approx(expected["loss"], rel=1e-4)
+    assert float(objective.SummedCrossentropy(1)(stories.answer, model(batch))) == pytest.approx(expected["loss"], rel=1e-4)
 
 
 # How the weights start
@@ -162,7 +176,7 @@ def deviations(build, seeds=10):
 
 
 def test_w_memnn_starts_from_the_authors_values(original, tmp_path):
-    babi, _ = load(original, tmp_path, 32, 30, answers=original["answers"])
+    babi, _ = load(original, tmp_path, 32, 30)
 
     def started(*options):
         return deviations(lambda: variables_by_name(WMemNN_bAbI.build_model(WMemNN_bAbI.parse_arguments([*options]), babi)))
@@ -188,7 +202,7 @@ def test_w_memnn_starts_from_the_authors_values(original, tmp_path):
 
 
 def test_no_two_matrices_start_alike(original, tmp_path):
-    babi, _ = load(original, tmp_path, 32, 30, answers=original["answers"])
+    babi, _ = load(original, tmp_path, 32, 30)
     for options in ([], ["--start", "port"], ["--start", "uniform"], ["--embedding-scale", "1"]):
         found = values(variables_by_name(WMemNN_bAbI.build_model(WMemNN_bAbI.parse_arguments(options), babi)))
         kernels = [value.ravel()[:100] for value in found.values() if value.ndim == 2]

@@ -2,17 +2,17 @@
 import json
 import os
 
-import keras
 import numpy as np
 import pytest
-from keras import ops
 
-import nlvr_data
-import training
+import data_utils
 import WMemNN_NLVR as script
 from conftest import ROOT
-from gradients import gradients
+from helpers.gradients import gradients
 from original import draw
+from training.backend import keras
+from training.batches import pack_images
+from training.objective import BinaryCrossentropy
 
 ORIGINAL = os.path.join(ROOT, "tests", "original")
 WORDS = 156
@@ -26,7 +26,7 @@ def original():
 
 def build(sentences, *options, crops=np.zeros((1, 50, 50, 3), "float32")):
     """The model of the command line's defaults, for pixels that are normalised already; and its tables."""
-    nlvr = nlvr_data.Nlvr([f"word {i}" for i in range(WORDS)], sentences, crops, [0.0] * 3, [1.0] * 3, {}, "")
+    nlvr = data_utils.Nlvr([f"word {i}" for i in range(WORDS)], sentences, crops, [0.0] * 3, [1.0] * 3, {}, "")
     return script.build_model(script.parse_arguments(options), nlvr), nlvr
 
 
@@ -60,13 +60,14 @@ def test_probability_loss_and_gradient_are_the_authors(original, in_front):
     for name, weight in named.items():
         weight.assign(values[name])
     box = np.arange(12).reshape(3, 4).T
-    batch, label = nlvr_data.pack_images(nlvr, np.arange(4), box), np.array(original["label"], "float32")[:, None]
+    batch, label = pack_images(nlvr, np.arange(4), box), np.array(original["label"], "float32")[:, None]
 
     logits = model(batch)
-    np.testing.assert_allclose(ops.convert_to_numpy(ops.sigmoid(logits)).ravel(), original["probability"], rtol=1e-4)
+    probability = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)).ravel()
+    np.testing.assert_allclose(probability, original["probability"], rtol=1e-4)
     penalty = float(sum(model.losses))
     assert penalty == pytest.approx(original["l2"], rel=1e-4)
-    loss = training.BinaryCrossentropy()
+    loss = BinaryCrossentropy()
     assert float(loss(label, logits)) + penalty == pytest.approx(original["loss"], rel=1e-4)
 
     of_weight = dict(zip((id(weight) for weight in model.trainable_variables), gradients(model, batch, label, loss)))
@@ -110,7 +111,7 @@ def test_every_weight_starts_with_its_deviation_and_distribution(kind):
     for seed in range(10):
         keras.utils.set_random_seed(seed)
         model, _ = build(np.zeros((1, 20), "int32"), "--start", kind)
-        draws.append({name: ops.convert_to_numpy(weight).astype(float) for name, weight in weights(model).items()})
+        draws.append({name: keras.ops.convert_to_numpy(weight).astype(float) for name, weight in weights(model).items()})
     for name, shape in draw.nlvr_shapes().items():
         values = np.stack([of_seed[name] for of_seed in draws])
         if len(shape) == 1:

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import data_utils
+import simulate_babi
+from helpers import babi_solver
+from training import command_line
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "data" / "simulate_babi.py"
-sys.path[:0] = [str(ROOT / "data"), str(ROOT / "tests")]
-
-import babi_solver  # noqa: E402
-import command_line  # noqa: E402
-import data_utils  # noqa: E402
-import simulate_babi  # noqa: E402
 
 TASKS = range(1, 21)
 QUESTIONS = 400
@@ -256,10 +255,9 @@ def test_command_line(tmp_path):
 
 def test_distance_script(tmp_path):
     def distance(simulated, *arguments):
-        script = ROOT / "benchmarks" / "simulator_distance.py"
         return subprocess.run(
-            [sys.executable, script, "--real", tmp_path / "one" / FOLDER, "--simulated", simulated, *arguments],
-            capture_output=True, text=True,
+            [sys.executable, "-m", "benchmarks.simulator_distance", "--real", tmp_path / "one" / FOLDER, "--simulated", simulated, *arguments],
+            capture_output=True, text=True, cwd=ROOT,
         )
 
     for name in ("one", "other"):

@@ -2,13 +2,12 @@
 import keras
 import numpy as np
 
-import babi_training
+from training import batches, objective, report
 import data_utils
-import transcription
+from benchmarks import transcription
 import RN_bAbI
 import WMemNN_bAbI
 
-import training
 
 
 def random_stories(random, mx=4):
@@ -32,12 +31,12 @@ def test_transcription_is_the_same_function():
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape, scale=0.5))
     transcription.copy_weights(model, plain)
-    batch = data_utils.pack_stories(babi, babi.test, np.arange(10), [data_utils.Slots(48, 16)])
+    batch = batches.pack_stories(babi, babi.test, np.arange(10), [batches.Slots(48, 16)])
     expected = keras.ops.convert_to_numpy(plain(list(transcription.padded_inputs(babi, babi.test))))
     np.testing.assert_allclose(model(batch), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(sum(model.losses), sum(plain.losses), rtol=1e-5)
-    loss = training.SummedCrossentropy(32)
-    probability = babi_training.softmax(expected.astype("float64"))[np.arange(10), babi.test.answer]
+    loss = objective.SummedCrossentropy(32)
+    probability = report.softmax(expected.astype("float64"))[np.arange(10), babi.test.answer]
     np.testing.assert_allclose(loss(babi.test.answer, expected), -32 * np.mean(np.log(np.clip(probability, 1e-7, 1))), rtol=1e-5)
 
 
@@ -51,7 +50,7 @@ def test_transcription_of_the_relation_network_is_the_same_function():
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape, scale=0.8))
     transcription.copy_weights(model, plain)
-    batch = data_utils.pack_stories(babi, babi.test, np.arange(10), pairs=True)
+    batch = batches.pack_stories(babi, babi.test, np.arange(10), pairs=True)
     expected = keras.ops.convert_to_numpy(plain(list(transcription.padded_inputs(babi, babi.test))))
     assert expected.std(axis=0).min() > 0.1  # the questions are told apart
     np.testing.assert_allclose(model(batch), expected, rtol=1e-4, atol=1e-4)

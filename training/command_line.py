@@ -8,7 +8,13 @@ from data_utils import DataError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with its errors in one line."""
+    """argparse, with its errors in one line, and arguments from files: @FILE stands for the words in FILE, # starts a comment."""
+
+    def __init__(self, **kwargs):
+        super().__init__(fromfile_prefix_chars="@", **kwargs)
+
+    def convert_arg_line_to_args(self, arg_line):
+        return arg_line.partition("#")[0].split()
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message}; --help lists the arguments\n")
@@ -87,6 +93,43 @@ def task_list(text):
             raise argparse.ArgumentTypeError(f"{part!r} is not a task from 1 to 20, nor a range of them")
         tasks.update(range(int(first), int(last) + 1))
     return sorted(tasks)
+
+
+def add_babi_options(parser):
+    """Add the group of options that say which bAbI questions to read."""
+    add = parser.add_argument_group("data").add_argument
+    add("--data", metavar="PATH", default="data/babi",
+        help="folder or .tar.gz of the bAbI tasks v1.2; PATH/en is the 1k data (default %(default)s)")
+    add("--tasks", type=task_list, metavar="LIST", default=list(range(1, 21)),
+        help="tasks to train on jointly, such as 1,2,16-19 (default 1-20)")
+
+
+def add_padding_option(group, default):
+    """Add the option that says what absent words and facts of bAbI are to a network."""
+    group.add_argument(
+        "--padding", choices=("read", "masked"),
+        help="absent words and facts: read as the authors' programs do, words on the left and facts up to mx, or without any "
+        f"influence (default {default}; with --evaluate or rd > 0 that of the weights)")
+
+
+def add_batch_options(group, batch_size, clip_norm=None, of="questions"):
+    """Add the options of a batch and its gradient, with a script's own defaults; `of` says what a batch is made of."""
+    group.add_argument("--batch-size", type=positive_int, metavar="N", default=batch_size,
+                       help=f"{of} in a training batch (default %(default)s)")
+    group.add_argument("--clip-norm", type=positive_float, metavar="X", default=clip_norm,
+                       help="the gradient's global norm is clipped at X (default " + ("no)" if clip_norm is None else "%(default)g)"))
+
+
+def add_start_options(group):
+    """Add the options that say what the weights start from."""
+    group.add_argument(
+        "--start", choices=("authors", "port", "uniform"), default="authors",
+        help="initial values: of the authors' first version, on Keras 1; of their port to Keras 2; or uniform embeddings and the "
+        "port's for the rest (default %(default)s)")
+    group.add_argument(
+        "--embedding-scale", type=positive_float, metavar="X",
+        help="word embeddings start uniform between -X and X, whatever the start of the rest (default: as --start says, 0.05 for "
+        "uniform)")
 
 
 def run_script(main, kept):

@@ -1,10 +1,14 @@
 """Small NLVR scenes for tests that run from a clone: drawn in the corpus's format, folders, names, six orders and all."""
+import functools
 import itertools
 import json
 import os
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+import data_utils
+from training.crops import load_crops
 
 COLOURS = {"yellow": (255, 215, 0, 255), "black": (0, 0, 0, 255), "blue": (0, 153, 255, 255)}
 SHAPES = ("square", "circle", "triangle")
@@ -60,3 +64,8 @@ def write_corpus(folder, train=40, others=5):
     for split in ("train", "dev", "test", "hidden"):
         write_split(str(folder), split, *((train, 4) if split == "train" else (others, 2)), random)
     return str(folder)
+
+
+def load(folder, cache=None, **options):
+    """A corpus as `data_utils.load_nlvr` has it, its images read as the script does."""
+    return data_utils.load_nlvr(str(folder), functools.partial(load_crops, cache=cache), **options)

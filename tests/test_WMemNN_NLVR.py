@@ -8,15 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-import command_line
-import nlvr_data
-import nlvr_scenes
-import run_files
-import small_nlvr
-import training
+import data_utils
 import WMemNN_NLVR as script
-
 from conftest import ROOT
+from helpers import run_files, small_nlvr
+from training import command_line, report
+from training import run as runs
+from training.batches import ImageBatches
+from training.nlvr_extensions import DEFAULTS, EARLIER
 
 NAME = "WMemNN_NLVR_6_6_8_9_1"
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -86,7 +85,7 @@ def test_evaluation_prints_and_writes_what_the_training_did(finished, data, caps
     before = run_files.contents(finished)
     capsys.readouterr()
     script.main(arguments(data, finished, "--evaluate"))
-    assert nlvr_data.table(record(finished)["test"]) in capsys.readouterr().out
+    assert report.table_of_splits(record(finished)["test"]) in capsys.readouterr().out
     assert run_files.contents(finished) == before
 
 
@@ -112,20 +111,20 @@ def test_predictions_are_what_the_script_of_the_corpus_reads(finished, data):
 
 def test_accuracy_and_consistency():
     label = np.array([1, 1, 0, 0], np.float32)
-    examples = nlvr_data.Examples(["0-0", "0-1", "7-0", "7-2"], ["0"] * 4, np.zeros(4, int), label, np.zeros((4, 6, 3), int))
+    examples = data_utils.Examples(["0-0", "0-1", "7-0", "7-2"], ["0"] * 4, np.zeros(4, int), label, np.zeros((4, 6, 3), int))
     answers = np.repeat(label[:, None] > 0.5, 6, axis=1)
-    assert nlvr_data.measure(examples, answers) == {
+    assert report.measure(examples, answers) == {
         "images": 24, "examples": 4, "sentences": 2, "majority": 50.0, "accuracy": 100.0, "consistency": 100.0,
         "sentence_consistency": 100.0}
     answers[1, 5] = False
-    result = nlvr_data.measure(examples, answers)
+    result = report.measure(examples, answers)
     assert (result["accuracy"], result["consistency"], result["sentence_consistency"]) == (95.8333, 75.0, 50.0)
 
 
 def test_averaging_gives_an_example_one_answer(finished, data, capsys):
     script.main(arguments(data, finished, "--evaluate", "--average-permutations"))
     out = capsys.readouterr().out
-    assert "Test-U averaged" in out and nlvr_data.table(record(finished)["test"]).splitlines()[1] in out
+    assert "Test-U averaged" in out and report.table_of_splits(record(finished)["test"]).splitlines()[1] in out
     lines = (finished / f"{NAME}.dev-averaged.csv").read_text().splitlines()
     assert len(lines) == 60 and all(len({line.split(",")[1] for line in lines[row:row + 6]}) == 1 for row in range(0, 60, 6))
 
@@ -143,7 +142,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(finished, da
     process.communicate()
     assert len(log(tmp_path)) < 8
     out, error = start().communicate()
-    assert not error and "going on after epoch" in out and nlvr_data.table(record(finished)["test"]) in out
+    assert not error and "going on after epoch" in out and report.table_of_splits(record(finished)["test"]) in out
     assert_same_weights(tmp_path, finished)
 
 
@@ -165,13 +164,13 @@ EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", 
 def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tmp_path, monkeypatch, capsys, reading):
     options = EXTENDED + reading
     script.main(arguments(data, tmp_path / "whole", *options, epochs="3"))
-    save = training.Run.save
+    save = runs.Run.save
 
     def save_and_stop(run, *args):
         save(run, *args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.Run, "save", save_and_stop)
+    monkeypatch.setattr(runs.Run, "save", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         script.main(arguments(data, tmp_path / "parts", *options, epochs="3"))
     monkeypatch.undo()
@@ -183,7 +182,8 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
     assert capsys.readouterr().out.count(said) == 2
 
     before = run_files.contents(tmp_path / "whole")
-    without = [option for option in EXTENDED if option not in ("--simulated-sentences", "1", "--embedding-scale", "--images-per-example")]
+    without = [option for option in EXTENDED
+               if option not in ("--simulated-sentences", "1", "--embedding-scale", "--images-per-example")]
     script.main(arguments(data, tmp_path / "whole", *without, "--evaluate"))
     assert run_files.contents(tmp_path / "whole") == before and said in capsys.readouterr().out
     at = EXTENDED.index("--heads")
@@ -198,17 +198,17 @@ def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tm
     saved = record(tmp_path)
     assert saved["arguments"]["embedding_scale"] == 0.05 and len(set(saved["data"]["mean"])) == 3
     assert saved["words"][0] == "<unknown>"
-    saved["arguments"] = {key: value for key, value in saved["arguments"].items() if key not in script.EARLIER}
+    saved["arguments"] = {key: value for key, value in saved["arguments"].items() if key not in EARLIER}
     (tmp_path / f"{NAME}.json").write_text(json.dumps(saved))
     capsys.readouterr()
     script.main(arguments(data, tmp_path, "--evaluate"))
-    assert nlvr_data.table(saved["test"]) in capsys.readouterr().out
+    assert report.table_of_splits(saved["test"]) in capsys.readouterr().out
     assert "--padding masked, not read; give --padding masked" in refused(
         capsys, arguments(data, tmp_path, "--evaluate", "--padding", "read"))
     with np.load(tmp_path / f"{NAME}.state.npz") as state:
         values = dict(state)
     settings = json.loads(str(values["settings"]))
-    values["settings"] = json.dumps({key: value for key, value in settings.items() if key not in script.EARLIER})
+    values["settings"] = json.dumps({key: value for key, value in settings.items() if key not in EARLIER})
     np.savez(tmp_path / f"{NAME}.state.npz", **values)
     script.main(arguments(data, tmp_path, *options, epochs="1"))
     assert "all 1 epochs are done" in capsys.readouterr().out
@@ -221,75 +221,27 @@ def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tm
     ("simulated-nlvr", "WMemNN_NLVR_100_32_128_50_1")])
 def test_kept_runs_are_evaluated_as_they_were_trained(folder, name):
     saved = run_files.record(os.path.join(ROOT, "models", folder), name)["arguments"]
-    args = script.parse_arguments(["--evaluate"])
-    script.fill_in(args, saved)
+    args = script.parse_arguments(["--evaluate", "--models", os.path.join(ROOT, "models", folder)])
+    runs.read_run(args, name, script.READING, EARLIER)
     assert {option: getattr(args, option) for option in script.READING} == {
         "padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project"}
     assert (saved["start"], saved["batches"]) == ("uniform", "examples")
 
 
-@pytest.mark.parametrize("by", ["examples", "images"])
-def test_an_epoch_has_every_image_once_in_an_order_of_its_own(data, by):
-    nlvr = nlvr_data.load_nlvr(data)
-    batches = script.ImageBatches(nlvr, nlvr.splits["train"], 64, by, [1])
-    assert batches.batch_size == (66 if by == "examples" else 64)
-    orders = []
-    for epoch in (0, 1):
-        batches.set_epoch(epoch)
-        assert sorted(batches.order) == list(range(480)) and sum(len(batches[i][1]) for i in range(len(batches))) == 480
-        orders.append(batches.order.copy())
-        together = (batches.order.reshape(-1, 6) // 6 == batches.order[::6, None] // 6).all()
-        assert together == (by == "examples")
-    assert (orders[0] != orders[1]).any()
-    batches.set_epoch(0)
-    np.testing.assert_array_equal(batches.order, orders[0])
-
-
-def of_batches(batches):
-    """Everything that the batches of an epoch hold."""
-    return [[*batch, label] for batch, label in (batches[i] for i in range(len(batches)))]
-
-
-def test_an_epoch_of_one_image_an_example_and_of_all_that_is_said_of_it(data):
-    nlvr = nlvr_data.load_nlvr(data)
-
-    def as_they_are():
-        return of_batches(script.ImageBatches(nlvr, nlvr.splits["train"], 48, order_seed=[1]))
-
-    plain = as_they_are()
-    examples = nlvr.splits["train"].join(nlvr_scenes.simulate(nlvr, nlvr.splits["train"], 2, seed=1))
-    batches = script.ImageBatches(nlvr, examples, 24, "examples", [1], None, True, 1, True, 3)
-    assert batches.total == 240 and batches.batch_size == 24 and len(batches) == 10
-    epochs = []
-    for epoch in (0, 1, 0):
-        batches.set_epoch(epoch)
-        assert sorted(batches.order // 6) == list(range(240))
-        assert (batches.order.reshape(-1, 3) // 6 % 80 == batches.order[::3, None] // 6 % 80).all()
-        assert max(len(np.unique(of_batch[4], axis=0)) for of_batch in of_batches(batches)) <= 8 * 3  # what is said of a box sees one variant
-        epochs.append(of_batches(batches))
-    for before, other, again in zip(*epochs):
-        for a, c in zip(before, again, strict=True):
-            np.testing.assert_array_equal(a, c)
-        assert (before[4].shape != other[4].shape) or (before[4] != other[4]).any()
-    for of_plain, now in zip(plain, as_they_are(), strict=True):
-        for a, b in zip(of_plain, now, strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
 def test_the_last_batch_of_dev_and_test_counts(data):
-    nlvr = nlvr_data.load_nlvr(data)
-    batches = script.ImageBatches(nlvr, nlvr.splits["dev"], 256)
+    nlvr = small_nlvr.load(data)
+    batches = ImageBatches(nlvr, nlvr.splits["dev"], 256)
     assert [len(label) for _, label in (batches[i] for i in range(len(batches)))] == [60]
-    batches = script.ImageBatches(nlvr, nlvr.splits["dev"], 24)
+    batches = ImageBatches(nlvr, nlvr.splits["dev"], 24)
     assert [len(label) for _, label in (batches[i] for i in range(len(batches)))] == [24, 24, 12]
     model = script.build_model(script.parse_arguments(["6", "6", "8"]), nlvr)
     assert model.predict(batches, verbose=0).shape == (60, 1)
 
 
 def test_images_of_a_batch_do_not_depend_on_its_composition(data):
-    nlvr = nlvr_data.load_nlvr(data)
+    nlvr = small_nlvr.load(data)
     model = script.build_model(script.parse_arguments(["6", "6", "8"]), nlvr)
-    alone, together = (model.predict(script.ImageBatches(nlvr, nlvr.splits["test"], size), verbose=0) for size in (6, 60))
+    alone, together = (model.predict(ImageBatches(nlvr, nlvr.splits["test"], size), verbose=0) for size in (6, 60))
     np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
 
 
@@ -302,7 +254,7 @@ def test_defaults_are_the_papers():
     assert (args.batches, args.padding, args.halving, args.statistics, args.sentences) == (
         "images", "read", "nearest", "one", "authors")
     assert (args.start, args.embedding_scale) == ("authors", None)
-    assert all(getattr(args, name) == value for name, value in script.EXTENSIONS.items())
+    assert all(getattr(args, name) == value for name, value in DEFAULTS.items())
 
 
 # Bad input

@@ -1,10 +1,8 @@
-"""What all training scripts share: options, the state of a run, its log and record, training with resume."""
-import ctypes
+"""A run: its files, how far it got, the epochs it trains, and the record of what ran."""
 import hashlib
 import importlib.util
 import io
 import json
-import logging
 import math
 import os
 import platform
@@ -18,76 +16,25 @@ import zlib
 
 import numpy as np
 
-from command_line import natural_number, positive_float, positive_int, write_whole
 from data_utils import DataError
-
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
-
-
-def _keep_freed_memory():
-    """Have the malloc of glibc keep what is freed, instead of handing it back to the system.
-
-    XLA frees its buffers after each step and takes them anew in the next, and each page taken from the system costs a page fault.
-    They are larger than any threshold for mmap that malloc accepts, so mmap is off; only the main arena can grow to their size.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, TypeError):  # not glibc
-        return
-    for option, value in ((M_TRIM_THRESHOLD, -1), (M_MMAP_MAX, 0), (M_ARENA_MAX, 1)):
-        mallopt(option, value)
-
-
-def _import_quietly(module):
-    """Import a module whose libraries write notes to standard error before any setting can stop them."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
-        try:
-            return importlib.import_module(module)
-        except KeyboardInterrupt:
-            sys.exit(130)
-        except BaseException:
-            notes.seek(0)
-            os.write(standard_error, notes.read())
-            raise
-        finally:
-            os.dup2(standard_error, 2)
-            os.close(standard_error)
-
-
-_keep_freed_memory()
-try:
-    keras = _import_quietly("keras")
-except (ImportError, ValueError) as missing:
-    print(f"{os.path.basename(sys.argv[0])}: error: the Keras backend {os.environ.get('KERAS_BACKEND', 'tensorflow')!r} cannot be "
-          f"loaded ({missing}); install it, or set KERAS_BACKEND to tensorflow or jax", file=sys.stderr)
-    sys.exit(2)
-if importlib.util.find_spec("tensorflow"):
-    _import_quietly("tensorflow")  # keras.utils.set_random_seed imports it, whatever the backend
-import layers  # after keras
-
-logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
+from training.backend import keras
+from training.command_line import natural_number, positive_int, write_whole
 
 KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
+# Options that say where things lie or what to look at: the course of a training does not depend on them.
+NOT_OF_THE_COURSE = ("data", "cache", "models", "tensorboard", "evaluate", "ensemble", "show", "fresh", "average_permutations")
 
 
-# Arguments
+# Options
 
 
-def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None, of="questions"):
-    """Add the options of every training script, with a script's own defaults; `of` says what a batch is made of."""
-    add = parser.add_argument
+def add_options(parser, epochs, patience=None):
+    """Add the group of options of a run, with a script's own defaults."""
+    add = parser.add_argument_group("the run").add_argument
     add("--models", metavar="DIR", default="models", help="where weights, log and record are saved (default %(default)s)")
     add("--epochs", type=positive_int, metavar="N", help=f"passes over the training data (default {epochs})")
     add("--steps-per-epoch", type=positive_int, metavar="N",
         help="shorten an epoch to N batches, for trying things (default: all)")
-    add("--batch-size", type=positive_int, metavar="N", default=batch_size,
-        help=f"{of} in a training batch (default %(default)s)")
-    add("--clip-norm", type=positive_float, metavar="X", default=clip_norm,
-        help="the gradient's global norm is clipped at X (default " + ("no)" if clip_norm is None else "%(default)g)"))
     add("--schedule", choices=("constant", "cosine"), default="constant",
         help="course of the learning rate; cosine falls to zero over all epochs (default %(default)s)")
     add("--warmup-steps", type=natural_number, metavar="N", default=0,
@@ -96,83 +43,8 @@ def add_run_options(parser, epochs, batch_size, clip_norm=None, patience=None, o
         help="stop after N epochs without a better validation accuracy (default "
         + ("no)" if patience is None else "%(default)s)"))
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
-    add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
     add("--fresh", action="store_true", help="start from the first epoch; an earlier run of this name is moved into a folder earlier-N "
         "beside it; leave it out to go on with the new one")
-
-
-# Initial values
-
-
-def add_start_options(parser, embedding_scale="no"):
-    """Add the options that say what the weights start from."""
-    parser.add_argument(
-        "--start", choices=("authors", "port", "uniform"), default="authors",
-        help="initial values: of the authors' first version, on Keras 1; of their port to Keras 2; or uniform embeddings and the port's "
-        "for the rest (default %(default)s)")
-    parser.add_argument(
-        "--embedding-scale", type=positive_float, metavar="X",
-        help="word embeddings start uniform between -X and X, whatever the start of the rest (default: as --start says, 0.05 for uniform)")
-
-
-def encoder_initializers(args):
-    """The initializers of a `layers.SentenceEncoder`, as keywords, from the options of `add_start_options`.
-
-        authors   all normal, of variance 2 / (rows + columns), each gate by itself: the defaults of the layer
-        port      the same variance, truncated, all gates together; recurrent kernels orthogonal
-        uniform   embeddings uniform between -0.05 and 0.05, the rest as in the port
-    """
-    initializers = {}
-    if args.start != "authors":
-        initializers = {"kernel_initializer": "glorot_normal", "recurrent_initializer": "orthogonal"}
-    scale = args.embedding_scale or (0.05 if args.start == "uniform" else None)
-    if scale:
-        initializers["embeddings_initializer"] = keras.initializers.RandomUniform(-scale, scale)
-    elif args.start == "port":
-        initializers["embeddings_initializer"] = "glorot_normal"
-    return initializers
-
-
-def glorot_normal(args):
-    """Glorot's normal initial values of a kernel, truncated unless the start is the authors'."""
-    return layers.Glorot() if args.start == "authors" else keras.initializers.GlorotNormal()
-
-
-# Loss
-
-SMALLEST = 1e-7  # probability that a loss tells from 0; Keras 1 clips there, so that a worse answer has no gradient
-
-
-class SummedCrossentropy(keras.losses.Loss):
-    """Cross-entropy summed over a training batch: its mean, times the size of a training batch.
-
-        loss = - batch_size mean over questions of log(clip(softmax(logits)[answer], 1e-7, 1 - 1e-7))
-
-    So the losses of batches of other sizes, such as those of validation, are on the same scale.
-
-    Args:
-        batch_size: int, questions in a training batch.
-    """
-
-    def __init__(self, batch_size, name="summed_crossentropy"):
-        super().__init__(name=name)
-        self.batch_size = batch_size
-
-    def call(self, y_true, y_pred):
-        told = -keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
-        return -self.batch_size * _clipped(told)
-
-
-class BinaryCrossentropy(keras.losses.Loss):
-    """Mean cross-entropy of the logits of "true": - mean of log(clip(p, 1e-7, 1 - 1e-7)), p the probability of the label."""
-
-    def call(self, y_true, y_pred):
-        return -_clipped(keras.ops.log_sigmoid((2.0 * keras.ops.cast(y_true, y_pred.dtype) - 1.0) * y_pred))
-
-
-def _clipped(log_probability):
-    """The logarithm of a probability that is clipped to 1e-7 ... 1 - 1e-7."""
-    return keras.ops.clip(log_probability, math.log(SMALLEST), math.log1p(-SMALLEST))
 
 
 # The state of a run
@@ -236,23 +108,34 @@ class Run:
     row too many or a damaged file.)
 
     Args:
-        models: str, the folder; it is made.
+        args: parsed arguments of a script with `add_options`. The course of the training depends on them, but for
+            `NOT_OF_THE_COURSE`: a state with others is refused.
         name: str.
-        settings: dict of JSON values that the course of the training depends on; a state with others is refused.
+        data: dict of JSON values, what was read, with its "fingerprint"; a state with another one is refused.
+        earlier: dict, options that states and records from before them lack, with the values they stand for.
         unit: str, what the last column of the log counts per second.
-        added: dict, settings that states from before them lack, with the values they stand for; a run without them ignores
-            them.
+        record: further JSON values for the record.
     """
 
     METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
     # What to say of settings that are digests of files.
     OF_FILES = {"data": "read other data files, or the same with other content", "refines_sha256": "refined other weights"}
 
-    def __init__(self, models, name, settings, unit="stories", added=None):
-        self.models, self.name, self.unit, self.added = models, name, unit, added or {}
+    def __init__(self, args, name, data, earlier, unit="stories", **record):
+        self.args, self.models, self.name, self.unit, self.earlier = args, args.models, name, unit, earlier
         self.columns = ("epoch", *self.METRICS, "learning_rate", "seconds", f"{unit}_per_second")
+        settings = {option: value for option, value in vars(args).items() if option not in NOT_OF_THE_COURSE}
+        settings |= {"data": data["fingerprint"], "backend": keras.backend.backend()}
         self.settings = json.loads(json.dumps(settings))
+        self.record = {"arguments": vars(args), "data": data, **record}
         self.rows, self.earlier_parts, self.part = [], [], None
+
+    def refine(self, network, name):
+        """Start from the weights of another run in the same folder: a refinement. Raises DataError where they do not fit."""
+        record = read_record(os.path.join(self.models, f"{name}.json"))
+        path = os.path.join(self.models, f"{name}.weights.h5")
+        load_weights(network, path, record.get("weights_sha256"))
+        self.settings["refines_sha256"] = self.record["refines_sha256"] = file_digest(path)
 
     def path(self, kind):
         """Path of the run's file of a kind: "weights.h5", "csv", "json" or "state.npz"."""
@@ -314,7 +197,7 @@ class Run:
         self.save_state(model)
 
     def _check_settings(self, saved, path):
-        saved = {key: value for key, value in self.added.items() if key in self.settings} | saved
+        saved = {key: value for key, value in self.earlier.items() if key in self.settings} | saved
         for key in sorted({*saved, *self.settings}):
             before, now = saved.get(key), self.settings.get(key)
             # More epochs of a constant rate only go further on the same course, and so does more patience.
@@ -328,10 +211,10 @@ class Run:
     def _variables(model):
         return [*model.variables, *model.optimizer.variables]
 
-    def save(self, model, network, record):
+    def save(self, model, network):
         """Save an epoch: the state of `model`, then what follows from it."""
         self.save_state(model)
-        self.publish(network, record)
+        self.publish(network)
 
     def behind(self):
         """Whether the run was stopped after a state was saved, and before all that follows from it was."""
@@ -340,13 +223,13 @@ class Run:
         except DataError:
             return True
 
-    def publish(self, network, record):
+    def publish(self, network):
         """Save what follows from the last state: the weights of `network` if its epoch is the best, the log, the record."""
         if self.best() is self.rows[-1]:
             save_weights(network, self.path("weights.h5"))
         lines = [",".join(self.columns)] + [",".join(str(row[column]) for column in self.columns) for row in self.rows]
         write_whole(self.path("csv"), ("\n".join(lines) + "\n").encode())
-        self.save_record(record)
+        self.save_record()
 
     def save_state(self, model):
         """Save what the next epoch needs."""
@@ -360,11 +243,11 @@ class Run:
         """What ran which epochs: `environment()` with "first_epoch", one for each time the run was started or went on."""
         return self.earlier_parts + ([self.part] if self.part else [])
 
-    def save_record(self, record):
-        """Write the record, a dict of JSON values, with what the log says of the run."""
+    def save_record(self):
+        """Write the record, with what the log says of the run."""
         best = self.best()
         write_record(self.path("json"), {
-            **record, "epochs_done": len(self.rows), "best_epoch": best["epoch"], "best_val_accuracy": best["val_accuracy"],
+            **self.record, "epochs_done": len(self.rows), "best_epoch": best["epoch"], "best_val_accuracy": best["val_accuracy"],
             "seconds": round(sum(row["seconds"] for row in self.rows), 1),
             "weights_sha256": file_digest(self.path("weights.h5")), "parts": self.parts()})
 
@@ -372,10 +255,9 @@ class Run:
 class Epochs(keras.callbacks.Callback):
     """Around each epoch: its order of batches, its row in the log, what is saved, a line for the reader."""
 
-    def __init__(self, run, network, record, batches, epochs, patience):
+    def __init__(self, run, network, batches):
         super().__init__()
-        self.run, self.network, self.record = run, network, record
-        self.batches, self.epochs, self.patience = batches, epochs, patience
+        self.run, self.network, self.batches, self.epochs = run, network, batches, run.args.epochs
         self.line = ""
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -403,8 +285,8 @@ class Epochs(keras.callbacks.Callback):
                "seconds": round(seconds, 2),
                self.run.columns[-1]: round(number / (self.trained - self.started), 1)}
         self.run.rows.append(row)
-        self.run.save(self.model, self.network, self.record)
-        self.model.stop_training = self.run.stalled(self.patience)
+        self.run.save(self.model, self.network)
+        self.model.stop_training = self.run.stalled(self.run.args.patience)
         best = self.run.best()
         left = (self.epochs - epoch - 1) * seconds
         self.line = (
@@ -427,64 +309,36 @@ def _duration(seconds):
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def learning_rate(args, rate, steps_per_epoch, halving_epochs=None):
-    """The learning rate or its Keras schedule, from the run options.
-
-    Args:
-        args: parsed arguments of `add_run_options`.
-        rate: float, the rate at the start, or at the end of the warm-up.
-        steps_per_epoch: int.
-        halving_epochs: int, halve a constant rate every so many epochs.
-    Raises:
-        DataError: options that do not go together.
-    """
-    schedules = keras.optimizers.schedules
-    if args.schedule == "constant":
-        if args.warmup_steps:
-            raise DataError("--warmup-steps goes with --schedule cosine")
-        return schedules.ExponentialDecay(rate, halving_epochs * steps_per_epoch, 0.5, staircase=True) \
-            if halving_epochs else rate
-    if halving_epochs:
-        raise DataError("--schedule cosine does not go with a refinement run, whose rate halves every "
-                        f"{halving_epochs} epochs")
-    rising = args.warmup_steps
-    if rising >= args.epochs * steps_per_epoch:
-        raise DataError(f"--warmup-steps {rising} leaves nothing of {args.epochs * steps_per_epoch} batches")
-    if not rising:
-        return schedules.CosineDecay(rate, args.epochs * steps_per_epoch)
-    return schedules.CosineDecay(0.0, args.epochs * steps_per_epoch - rising, warmup_target=rate, warmup_steps=rising)
-
-
-def fit(model, run, record, batches, validation, args, network=None):
+def fit(run, network, model, batches, validation):
     """Train from where the run stands to the last epoch; at the end the network has the weights of the best epoch.
 
     Args:
-        model: compiled functional model.
         run: Run.
-        record: dict, saved with every epoch.
-        batches, validation: Keras datasets; `batches` has `steps`, `batch_size`, `total` and `set_epoch`, as `StoryBatches`.
-        args: parsed arguments of `add_run_options`.
-        network: functional model, the part of `model` that is of use after training and whose weights are saved; by default all.
-    Returns:
-        dict, the record to be saved with the test result: `record`, or the earlier one where no epoch was left to train.
+        network: functional model, the part of `model` that is of use after training and whose weights are saved.
+        model: compiled functional model: the network, perhaps with auxiliary losses behind it.
+        batches, validation: Keras datasets with `steps`, `batch_size`, `total`, `of` (what they hold) and `set_epoch`.
     Raises:
         DataError: the loss is not finite, or the run's files do not fit.
         OSError: the models folder cannot be written.
     """
-    network = network or model
+    args = run.args
     if args.tensorboard:
         missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
         if missing:
             raise DataError(f"--tensorboard needs the package {missing[0]}: pip install {' '.join(missing)}")
+    run.check_writable()
+    run.record["parameters"] = network.count_params()
+    print(f"{run.name}: {network.count_params():,} parameters; {batches.total:,} training and {validation.total:,} validation "
+          f"{batches.of}, {batches.steps:,} batches of {batches.batch_size} an epoch")
     model.optimizer.build(model.trainable_variables)
     if args.fresh:
         run.start(model)
     else:
         run.restore(model)
     done = len(run.rows)
-    ran = environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
+    run.record |= environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
     if done and run.behind():
-        run.publish(network, record | ran)
+        run.publish(network)
     if done > args.epochs:
         raise DataError(f"{run.path('state.npz')}: {done} epochs are done already, more than --epochs {args.epochs}; "
                         "--evaluate prints their table, --fresh trains again")
@@ -492,12 +346,12 @@ def fit(model, run, record, batches, validation, args, network=None):
     if done == args.epochs or stalled:
         why = f"no better validation accuracy for {args.patience} epochs" if stalled else f"all {done} epochs are done"
         print(f"{run.name}: {why}; --fresh trains again")
-        record = read_record(run.path("json"))
+        run.record = read_record(run.path("json"))
     else:
         if done:
             print(f"going on after epoch {done} of {args.epochs}")
-        run.part, record = {"first_epoch": done + 1, **ran}, record | ran
-        callbacks = [Epochs(run, network, record, batches, args.epochs, args.patience)]
+        run.part = {"first_epoch": done + 1, **environment()}
+        callbacks = [Epochs(run, network, batches)]
         if args.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
@@ -505,7 +359,6 @@ def fit(model, run, record, batches, validation, args, network=None):
         if run.stalled(args.patience):
             print(f"stopped after epoch {len(run.rows)}: no better validation accuracy for {args.patience} epochs")
     load_weights(network, run.path("weights.h5"))
-    return record
 
 
 # Record
@@ -524,7 +377,7 @@ def environment():
 
 def _git_commit():
     """The commit of this code, "-dirty" behind it where files differ from it; None where there is no git."""
-    here = os.path.dirname(os.path.realpath(__file__))
+    here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
     def git(*command):
         return subprocess.run(["git", "-C", here, *command], capture_output=True, text=True, check=False).stdout.strip()
@@ -560,10 +413,25 @@ def read_record(path):
         raise DataError(f"{path}: cannot be read ({error}); restore it, or train again with --fresh") from None
 
 
-def check_options(path, record, args, options):
-    """Raise DataError if the run of a record had other values of some options than `args` has."""
-    for option in options:
-        before, now = record["arguments"].get(option), getattr(args, option)
+def read_run(args, name, fixed, earlier):
+    """The record of a run whose weights are to be used with some arguments.
+
+    Args:
+        args: parsed arguments of `add_options`; options of `fixed` that are None take the value that the run had.
+        name: str, of the run.
+        fixed: names of the options that the saved weights fix.
+        earlier: dict, as of `Run`.
+    Raises:
+        DataError: no such record, or the run had other values of some fixed options.
+    """
+    path = os.path.join(args.models, f"{name}.json")
+    record = read_record(path)
+    record["arguments"] = earlier | record["arguments"]
+    for option in fixed:
+        before = record["arguments"].get(option)
+        if getattr(args, option) is None:
+            setattr(args, option, before)
+        now = getattr(args, option)
         if before != now:
             flag = f"--{option.replace('_', '-')}"
             if isinstance(before, bool):
@@ -571,6 +439,7 @@ def check_options(path, record, args, options):
                                 f"{'give' if before else 'leave out'} {flag}")
             raise DataError(f"{path}: that run was trained with {flag} {_as_typed(before)}, not {_as_typed(now)}; "
                             f"give {flag} {_as_typed(before)}")
+    return record
 
 
 def _as_typed(value):

@@ -1,19 +1,17 @@
 """Bad input to the bAbI scripts: one clear line on standard error, exit status 2, nothing saved before is lost."""
 import json
 import os
-import subprocess
-import sys
 
 import h5py
 import pytest
 
-import command_line
+import data_utils
+from training import command_line
 import RN_bAbI
-import small_babi
-import training
+from helpers import small_babi
+from training import run
 import WMemNN_bAbI as script
-from conftest import ROOT
-from run_files import contents
+from helpers.run_files import contents
 
 NAME = "WMemNN_bAbI_4_4_3_0_1"
 
@@ -69,13 +67,6 @@ def refused(capsys, argv, main=script.main):
 ])
 def test_arguments(capsys, argv, reason):
     assert reason in refused(capsys, argv)
-
-
-def test_a_backend_that_is_none():
-    ended = subprocess.run([sys.executable, "WMemNN_bAbI.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=False,
-                           env={**os.environ, "KERAS_BACKEND": "bogus"})
-    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
-    assert "'bogus' cannot be loaded" in ended.stderr and "set KERAS_BACKEND to tensorflow or jax" in ended.stderr
 
 
 def test_more_facts_than_fit_into_memory(capsys, data, tmp_path):
@@ -237,9 +228,9 @@ def test_a_full_disk_leaves_what_was_saved(capsys, data, trained, tmp_path, kind
 
 def test_weights_spoilt_by_the_last_update_are_not_saved(data, tmp_path):
     """The loss is taken before the update; only the validation shows what that did."""
-    run = training.Run(str(tmp_path), NAME, {})
-    epochs = training.Epochs(run, network=None, record={}, batches=None, epochs=5, patience=None)
-    with pytest.raises(training.DataError, match="the val_loss is nan in epoch 1"):
+    args = script.parse_arguments(arguments(data, str(tmp_path)))
+    epochs = run.Epochs(run.Run(args, NAME, {"fingerprint": ""}, {}), network=None, batches=None)
+    with pytest.raises(data_utils.DataError, match="the val_loss is nan in epoch 1"):
         epochs.on_epoch_end(0, {"loss": 1.0, "accuracy": 0.5, "val_loss": float("nan"), "val_accuracy": 0.0})
     assert not os.listdir(tmp_path)
 

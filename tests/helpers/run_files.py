@@ -44,7 +44,7 @@ def contents(folder):
     return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder)}
 
 
-PAGES = "README.md", "docs/LOG.md"
+PAGES = "README.md", *sorted(f"docs/{name}" for name in os.listdir(os.path.join(ROOT, "docs")) if name.endswith(".md"))
 
 
 def page(name):

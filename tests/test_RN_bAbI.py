@@ -1,12 +1,11 @@
 """RN_bAbI.py from end to end on small data. The course of a run, which it shares, is tested with WMemNN_bAbI.py."""
 import pytest
 
-import babi_training
+from training import report, run
 import data_utils
 import RN_bAbI
-import run_files
-import small_babi
-import training
+from helpers import run_files
+from helpers import small_babi
 
 NAME = "RN_bAbI_1"
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -38,7 +37,7 @@ def test_the_relation_network_learns_and_says_so_when_evaluated(data, tmp_path, 
     capsys.readouterr()
     RN_bAbI.main(arguments(data, tmp_path, "--evaluate"))
     files = data_utils.read_tasks(data, [1, 2])
-    assert babi_training.table(saved["test"], files) in capsys.readouterr().out
+    assert report.table(saved["test"], files) in capsys.readouterr().out
 
 
 def test_the_relation_network_goes_on_as_if_not_interrupted(data, finished, tmp_path):
@@ -58,8 +57,9 @@ def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
     RN_bAbI.main(argv)
     assert "no better validation accuracy for 2 epochs" in capsys.readouterr().out
     assert run_files.record(tmp_path, NAME) == before
-    run = training.Run(str(tmp_path), NAME, {**before["arguments"], "patience": 3})
-    run._check_settings({**before["arguments"]}, "state")  # more patience only goes further
+    args = RN_bAbI.parse_arguments([*argv, "--patience", "3"])
+    more = run.Run(args, NAME, before["data"], {})
+    more._check_settings({**more.settings, "patience": 2}, "state")  # more patience only goes further
 
 
 def test_defaults_of_the_relation_network_are_its_papers():

@@ -1,0 +1,211 @@
+"""What is not in the paper on bAbI: courses of questions, other names, auxiliary losses."""
+import numpy as np
+import pytest
+
+import WMemNN_bAbI as script
+import data_utils
+from data import simulate_babi
+from helpers import babi_solver, equations
+from helpers.small_run import arguments, assert_same_weights, data, finished, log, record, weights  # noqa: F401
+from training import babi_extensions, batches
+
+pytestmark = pytest.mark.usefixtures("without_xla")
+
+
+def mixed(babi, errors, **options):
+    """Batches of a course with some options, whose network makes some errors."""
+    args = script.parse_arguments([])
+    vars(args).update(options)
+    return batches.StoryBatches(babi, babi.train, 32, [1], course=babi_extensions.Course(args, babi, lambda: errors))
+
+
+def test_the_first_epochs_have_questions_of_the_first_tasks_alone(data):
+    babi = data_utils.load_babi(data, [1, 2], 10)
+    for focus in (0.0, 0.5):
+        mixture = mixed(babi, focus=focus, errors={1: 0.3, 2: 0.1}, first_tasks=[2], first_epochs=2)
+        tasks = []
+        for epoch in range(3):
+            mixture.set_epoch(epoch)
+            assert len(mixture.order) == len(babi.train)
+            _, times = np.unique(mixture.order[babi.train.task[mixture.order] == 2], return_counts=True)
+            tasks.append(set(babi.train.task[mixture.order].tolist()))
+            assert epoch == 2 or (len(times) == (babi.train.task == 2).sum() and times.max() - times.min() <= 2 * (focus > 0))
+        assert tasks == [{2}, {2}, {1, 2}]
+
+
+def test_first_tasks_need_first_epochs_and_to_be_trained_on(data, tmp_path):
+    for options in (["--first-tasks", "1"], ["--first-epochs", "2"], ["--first-tasks", "3", "--first-epochs", "2"]):
+        with pytest.raises(data_utils.DataError, match="--first-tasks and --first-epochs need each other"):
+            script.main(arguments(data, tmp_path, *options))
+
+
+def test_the_options_of_the_recipe_do_not_depend_on_where_the_run_was_stopped(data, tmp_path):
+    """The auxiliary losses, too, whose own weights are part of the state."""
+    options = ["--rename", "--focus", "0.5", "--first-tasks", "2", "--first-epochs", "2", "--reconstruction", "0.3",
+               "--overlap", "0.3"]
+    script.main(arguments(data, tmp_path / "stopped", *options, epochs="1"))
+    script.main(arguments(data, tmp_path / "stopped", *options))
+    script.main(arguments(data, tmp_path / "whole", *options))
+    assert_same_weights(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_renamed_questions_are_others(finished, data, tmp_path):
+    script.main(arguments(data, tmp_path, "--rename", epochs="1"))
+    assert log(tmp_path)[0]["loss"] != log(finished)[0]["loss"]
+
+
+@pytest.mark.parametrize("option", ["reconstruction", "overlap"])
+def test_an_auxiliary_loss_changes_the_training_and_not_what_is_saved(finished, data, tmp_path, option):
+    script.main(arguments(data, tmp_path, f"--{option}", "0.3", epochs="1"))
+    changed, plain = weights(tmp_path), weights(finished)
+    assert {key: value.shape for key, value in changed.items()} == {key: value.shape for key, value in plain.items()}
+    assert record(tmp_path)["parameters"] == record(finished)["parameters"]
+    assert float(log(tmp_path)[0]["loss"]) > float(log(finished)[0]["loss"]) + 32 * 0.3
+    script.main(arguments(data, tmp_path, "--evaluate"))
+    with pytest.raises(data_utils.DataError, match=f"that run had {option} 0.3, not 0.2"):
+        script.main(arguments(data, tmp_path, f"--{option}", "0.2"))
+
+
+@pytest.fixture(params=["read", "masked"])
+def packed(data, request):
+    """A network with its data, and questions with and without unused slots."""
+    babi = data_utils.load_babi(data, [1, 2], 10, request.param)
+    network = script.build_model(script.parse_arguments(arguments(data, "models")), babi)
+    rows = np.arange(0, 100, 7)
+    used = batches.pack_stories(babi, babi.train, rows)
+    slots = batches.Slots(len(used.story_of_fact) + 9, len(used.sentences) + 5, 0)
+    return network, babi, used, batches.pack_stories(babi, babi.train, rows, [slots])
+
+
+def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_facts(packed):
+    """Whatever the number of facts of a story, and of unused slots."""
+    network, babi, used, batch = packed
+    trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--reconstruction", "0.3"]), babi)
+    np.testing.assert_array_equal(trained(batch), network(batch))
+    (loss,) = trained.get_layer("reconstruction").losses
+    of_facts, of_questions = (np.array(layer.kernel) for layer in (trained.get_layer("reconstruction").facts,
+                                                                   trained.get_layer("reconstruction").questions))
+    memories = np.array(network.get_layer("short_term_storage")(*used[1:4]))
+    u = np.array(network.get_layer("question_encoder")(used.question))
+    facts = [np.mean([equations.word_reconstruction(memories[i], used.sentences[used.sentence_of_fact[i]], of_facts)
+                      for i in np.flatnonzero((used.story_of_fact == story) & (used.time_of_fact > 0))])
+             for story in range(len(used.question))]
+    questions = [equations.word_reconstruction(h, words, of_questions) for h, words in zip(u, used.question)]
+    assert float(loss) == pytest.approx(0.3 * 32 * (np.mean(facts) + np.mean(questions)), rel=1e-5)
+
+
+def test_the_loss_of_overlap_is_the_cross_entropy_of_the_first_hop(packed):
+    network, babi, used, batch = packed
+    trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--overlap", "0.3"]), babi)
+    np.testing.assert_array_equal(trained(batch), network(batch))
+    assert len(trained.losses) == len(network.losses) + 1  # the penalties of the controller count once
+    loss = sum(map(float, trained.losses)) - sum(map(float, network.losses))
+    first_hop = np.array(script.attend(network, used))[:, 0].mean(axis=1)
+    of_stories = []
+    for story, question in enumerate(used.question):
+        facts = np.flatnonzero((used.story_of_fact == story) & (used.time_of_fact > 0))
+        pointed = equations.word_overlap(question, used.sentences[used.sentence_of_fact[facts]])
+        of_stories.append(-pointed @ np.log(first_hop[facts]))
+    assert np.mean(of_stories) > 0
+    assert loss == pytest.approx(0.3 * 32 * np.mean(of_stories), rel=1e-4)
+    assert len(trained.trainable_variables) == len(network.trainable_variables)
+
+
+def test_focus_draws_its_share_in_proportion_to_the_errors(data):
+    babi = data_utils.load_babi(data, [1, 2], 10)
+    mixture = mixed(babi, focus=0.5, errors={1: 0.3, 2: 0.1})
+    mixture.set_epoch(2)
+    tasks = babi.train.task[mixture.order]
+    assert len(tasks) == len(babi.train) == 1200
+    assert np.sum(tasks == 1) == pytest.approx(300 + 450, abs=50)  # half of all, evenly, and three quarters of the other half
+    assert set(np.bincount(mixture.order)) <= {0, 1, 2}
+    first = mixture.order
+    mixture.set_epoch(3)
+    assert (mixture.order != first).any()
+    mixture.set_epoch(2)
+    np.testing.assert_array_equal(mixture.order, first)
+    without_errors = mixed(babi, focus=0.5, errors={1: 0.0, 2: 0.0})
+    without_errors.set_epoch(2)
+    assert sorted(without_errors.order) == list(range(1200))
+
+
+def test_the_slots_of_a_batch_follow_the_focus(real_babi):
+    babi, errors = data_utils.load_babi(real_babi, [1, 3], 30), {1: 0.3, 3: 0.0}
+    mixture = mixed(babi, focus=1.0, errors=errors)
+    evenly = mixture.sizes
+    mixture.set_epoch(0)
+    short = mixture.sizes
+    errors.update({1: 0.0, 3: 0.3})
+    mixture.set_epoch(0)
+    assert short[0].facts < evenly[0].facts < mixture.sizes[0].facts
+    assert len({len(mixture[i][0].story_of_fact) for i in range(0, len(mixture), 9)}) < 3
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Simulated files of all tasks, 100 training questions each, and their arrays."""
+    folder = tmp_path_factory.mktemp("simulated")
+    for task in range(1, 21):
+        for split in ("train", "test"):
+            path = folder / simulate_babi.LANGUAGE_FOLDER / simulate_babi.file_name(task, split)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(simulate_babi.simulate_task(task, 100, 1, split), encoding="utf-8")
+    return data_utils.load_babi(str(folder), mx=300, padding="masked")
+
+
+def in_words(babi, sentence):
+    return " ".join(babi.words[word - 1] for word in sentence if word)
+
+
+@pytest.mark.parametrize("task", range(1, 21))
+def test_what_follows_from_a_renamed_story_is_the_renamed_answer(simulated, task):
+    """By the independent solver, from what the model reads."""
+    rows = np.flatnonzero(simulated.train.task == task)
+    renaming = babi_extensions.Renaming(simulated)
+    naming, answers = renaming.draw(simulated.train.task[rows], simulated.train.answer[rows], np.random.default_rng(4))
+    batch = batches.pack_stories(simulated, simulated.train, rows, naming=naming)
+    changed = 0
+    for row, answer in enumerate(answers):
+        slots = np.flatnonzero(batch.story_of_fact == row)[::-1]  # the oldest first
+        facts = [in_words(simulated, batch.sentences[batch.sentence_of_fact[slot]]) for slot in slots]
+        original = [in_words(simulated, simulated.sentences[fact]) for fact in simulated.train.facts[rows[row]] if fact]
+        changed += facts != original[::-1]
+        solved = babi_solver.solve(task, [spoken(fact) for fact in facts], spoken(in_words(simulated, batch.question[row])))
+        assert solved == simulated.answers[answer], (facts, solved)
+    assert changed > 50
+
+
+def spoken(sentence):
+    """With the capital letters of the files: the first word, and most names."""
+    sentence = sentence[0].upper() + sentence[1:]
+    people = {name for names, _ in babi_extensions.RENAMED if "mary" in names or "greg" in names for name in names.split()}
+    return " ".join(word.capitalize() if word in people else word for word in sentence.split())
+
+
+def test_renaming_permutes_the_names_of_a_task_in_each_story_alike(simulated):
+    renaming, random = babi_extensions.Renaming(simulated), np.random.default_rng(0)
+    number = {word: index for index, word in enumerate(simulated.words, start=1)}
+    tasks, answers = np.full(500, 16), np.full(500, simulated.answers.index("gray"))
+    naming, renamed = renaming.draw(tasks, answers, random)
+    for names in ("gray green white yellow", "frog lion rhino swan", "bernhard brian greg julius lily"):
+        group = [number[name] for name in names.split()]
+        assert (np.sort(naming[:, group]) == group).all()
+        assert all(set(naming[:, word]) == set(group) for word in group)
+    assert {simulated.answers[answer] for answer in renamed} == {"gray", "green", "white", "yellow"}
+    others = [number[word] for word in ("mary", "garden", "is", "a", "color")]
+    assert (naming[:, others] == others).all() and not naming[:, 0].any()
+    again = renaming.draw(tasks, answers, np.random.default_rng(0))
+    np.testing.assert_array_equal(again[0], naming)
+    assert {int(word) for word in renaming.draw(np.full(200, 11), answers[:200], random)[0][:, number["mary"]]} == {
+        number["mary"], number["sandra"]}
+
+
+def test_a_story_whose_renamed_answer_has_no_number_keeps_its_names(data):
+    babi = data_utils.load_babi(data, [1])
+    kitchen, office = babi.answers.index("kitchen"), babi.answers.index("office")
+    babi.answers[office] = "cellar"
+    answers = np.full(200, kitchen)
+    naming, renamed = babi_extensions.Renaming(babi).draw(np.ones(200, int), answers, np.random.default_rng(0))
+    kept = (naming == np.arange(naming.shape[1])).all(axis=1)
+    assert 20 < kept.sum() < 120 and (renamed[kept] == kitchen).all()
+    assert office not in renamed and set(renamed[~kept]) == {kitchen, babi.answers.index("garden"), babi.answers.index("hallway")}
