@@ -38,6 +38,84 @@ def hard_sigmoid(x):
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
+def _gru_gates(projected, hidden, of_gates, of_candidate, gate):
+    """The gates [z, r] (rows, 2 units) and the candidate h' (rows, units) of a step, see `gru`."""
+    units = hidden.shape[-1]
+    gates = gate(projected[:, :2 * units] + ops.matmul(hidden, of_gates))
+    candidate = ops.tanh(projected[:, 2 * units:] + ops.matmul(gates[:, units:] * hidden, of_candidate))
+    return gates, candidate
+
+
+def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_sigmoid", masked=False):
+    """The last state of a GRU over the words of sentences, with its gradient written by hand.
+
+    With a_t = projected[word_t] + [h U_z, h U_r, (r * h) U_h], a step is [z, r] = gate([a_z, a_r]), h' = tanh(a_h),
+    h_t = z * h + (1 - z) * h', where h = h_{t-1}. Backwards, from d = dL/dh_t:
+
+        da_h = d * (1 - z) * (1 - h'^2)              e = da_h U_h^T
+        da_z = d * (h - h') * gate'(a_z)             da_r = e * h * gate'(a_r)
+        dL/dh_{t-1} = d * z + e * r + da_z U_z^T + da_r U_r^T
+
+    gate' follows from the gate: 0.2 where 0 < gate < 1, and gate (1 - gate) for a sigmoid. A masked word has z = 1, which
+    leaves the state as it is and passes d on. The gradients of U_z, U_r, U_h are sums over all sentences and steps of
+    h^T da_z, h^T da_r and (r * h)^T da_h: one product each. That of `projected` sums da_t over the places of each word.
+
+    Args:
+        projected: (words, 3 units), E W + b.
+        recurrent_kernel: (units, 3 units), U_z, U_r, U_h side by side.
+        state: (sentences, units), h_0.
+        words: integers (sentences, length).
+        recurrent_activation: "hard_sigmoid" or "sigmoid".
+        masked: bool, whether words 0 leave the state as it is.
+
+    Returns:
+        h_length (sentences, units).
+    """
+    units, places = state.shape[-1], words.shape[1]
+    vocabulary, is_reset = projected.shape[0], ops.arange(2 * units) >= units
+    gate = hard_sigmoid if recurrent_activation == "hard_sigmoid" else ops.sigmoid
+
+    def slope(gates):
+        if recurrent_activation == "hard_sigmoid":
+            return ops.where((gates > 0.0) & (gates < 1.0), ops.cast(0.2, gates.dtype), ops.cast(0.0, gates.dtype))
+        return gates * (1.0 - gates)
+
+    @ops.custom_gradient
+    def last_state(projected, of_gates, of_candidate, state):
+        def step(carried, word):
+            before = carried[0]
+            gates, candidate = _gru_gates(ops.take(projected, word, axis=0), before, of_gates, of_candidate, gate)
+            if masked:
+                gates = ops.where(ops.expand_dims(word != 0, 1) | is_reset, gates, ops.ones_like(gates))
+            update = gates[:, :units]
+            return (update * before + (1.0 - update) * candidate, gates, candidate), (before, gates, candidate)
+
+        empty = ops.zeros_like(state)
+        (last, _, _), kept = ops.scan(step, (state, ops.concatenate([empty, empty], axis=1), empty), ops.transpose(words))
+
+        def gradient(*upstream):
+            def step_back(carried, kept):
+                (upstream, _), (before, gates, candidate) = carried, kept
+                update, reset = gates[:, :units], gates[:, units:]
+                into_candidate = upstream * (1.0 - update) * (1.0 - candidate * candidate)
+                through = ops.matmul(into_candidate, ops.transpose(of_candidate))
+                into_gates = slope(gates) * ops.concatenate([upstream * (before - candidate), through * before], axis=1)
+                upstream = upstream * update + through * reset + ops.matmul(into_gates, ops.transpose(of_gates))
+                return (upstream, into_gates), (into_candidate, into_gates)
+
+            (of_state, _), into = ops.scan(step_back, (upstream[-1], ops.zeros_like(kept[1][0])), kept, reverse=True)
+            before, gates, into_candidate, into_gates = (ops.reshape(x, (-1, x.shape[-1])) for x in (*kept[:2], *into))
+            of_projected = [ops.segment_sum(x, ops.reshape(ops.transpose(words), (-1,)), vocabulary)
+                            for x in (into_gates, into_candidate)]
+            return (ops.concatenate(of_projected, axis=1), ops.matmul(ops.transpose(before), into_gates),
+                    ops.matmul(ops.transpose(gates[:, units:] * before), into_candidate), of_state)
+
+        return last, gradient
+
+    # Slices, not the variable itself, which the gradient of TensorFlow would ask for by name.
+    return last_state(projected, recurrent_kernel[:, :2 * units], recurrent_kernel[:, 2 * units:], state)
+
+
 def positive(**sizes):
     """The sizes as a list of int, whatever kind of whole number they are. Raises ValueError for any other."""
     for name, size in sizes.items():
@@ -207,22 +285,23 @@ class SentenceEncoder(keras.layers.Layer):
                 for _ in range(self.padding_in_front):
                     state = step(projected[:1], *state)
             state = [ops.repeat(part, ops.shape(words)[0], axis=0) for part in state]
-        for t in range(words.shape[1]):
-            word = words[:, t]
-            stepped = step(ops.take(projected, word, axis=0), *state)
-            if self.padding == "masked":
-                real = ops.expand_dims(word, 1) != 0
-                stepped = [ops.where(real, after, before) for after, before in zip(stepped, state)]
-            state = stepped
+        if self.cell == "gru":
+            state = [gru(projected, self.recurrent_kernel, state[0], words, self.recurrent_activation, self.padding == "masked")]
+        else:
+            for t in range(words.shape[1]):
+                word = words[:, t]
+                stepped = step(ops.take(projected, word, axis=0), *state)
+                if self.padding == "masked":
+                    real = ops.expand_dims(word, 1) != 0
+                    stepped = [ops.where(real, after, before) for after, before in zip(stepped, state)]
+                state = stepped
         return ops.reshape(ops.concatenate(state, axis=1), (*outer_shape, parts * self.units))
 
     def _gru_step(self, projected_word, hidden):
-        gates, units = 2 * self.units, self.units
-        update_reset = self._gate(
-            projected_word[:, :gates] + ops.matmul(hidden, self.recurrent_kernel[:, :gates]))
-        update, reset = update_reset[:, :units], update_reset[:, units:]
-        candidate = ops.tanh(
-            projected_word[:, gates:] + ops.matmul(reset * hidden, self.recurrent_kernel[:, gates:]))
+        gates = 2 * self.units
+        update_reset, candidate = _gru_gates(
+            projected_word, hidden, self.recurrent_kernel[:, :gates], self.recurrent_kernel[:, gates:], self._gate)
+        update = update_reset[:, :self.units]
         return (update * hidden + (1.0 - update) * candidate,)
 
     def _lstm_step(self, projected_word, hidden, carry):

@@ -6,6 +6,7 @@ from keras import ops
 
 import layers
 from helpers import equations
+from helpers.gradients import gradients
 from training import babi_extensions
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -114,6 +115,59 @@ def test_sentence_encoder_goes_on_from_a_state(random, cell):
     encoder(words)
     state = encoder.read(words[:, 3:], encoder.read(words[:, :3]))
     np.testing.assert_allclose(state[:, :3], encoder(words), **TOLERANCE)
+
+
+class PlainEncoder(layers.SentenceEncoder):
+    """The GRU word by word, with the backend's own gradient."""
+
+    def read(self, words, initial_state=None):
+        units, gate = self.units, layers.hard_sigmoid if self.recurrent_activation == "hard_sigmoid" else ops.sigmoid
+        kernels = ops.split(ops.convert_to_tensor(self.recurrent_kernel), 3, axis=1)
+        state = ops.zeros((words.shape[0], units)) if initial_state is None else initial_state
+        for t in range(words.shape[1]):
+            sums = ops.split(ops.matmul(ops.take(self.embeddings, words[:, t], axis=0), self.kernel) + self.bias, 3, axis=1)
+            update, reset = (gate(x + ops.matmul(state, kernel)) for x, kernel in zip(sums, kernels[:2]))
+            after = update * state + (1 - update) * ops.tanh(sums[2] + ops.matmul(reset * state, kernels[2]))
+            state = ops.where(words[:, t:t + 1] != 0, after, state) if self.padding == "masked" else after
+        return state
+
+
+def assert_same_gradients(layer, plain, inputs, random):
+    """A layer and a plain transcription of it, of the same weights, have the same gradient of weights and inputs."""
+    inputs = [ops.convert_to_tensor(x) for x in inputs]
+    learned = [keras.Variable(x) for x in inputs if keras.backend.is_float_dtype(x.dtype)]
+
+    class Holder(keras.Model):
+        """Holds the inputs as weights, so that they have a gradient too."""
+
+        def __init__(self, held):
+            super().__init__()
+            self.held, self.learned, self.built = held, learned, True
+
+        def call(self, inputs, training=None):
+            values = iter(self.learned)
+            return self.held(*(next(values) if keras.backend.is_float_dtype(x.dtype) else x for x in inputs))
+
+    layer(*inputs), plain(*inputs)
+    enlarge(layer, random)
+    plain.set_weights(layer.get_weights())
+    weights = random.normal(size=layer(*inputs).shape).astype("float32")
+    found, expected = (gradients(Holder(held), inputs, weights, lambda weights, output: ops.sum(weights * output))
+                       for held in (layer, plain))
+    assert len(found) == len(layer.trainable_weights) + len(learned)
+    for ours, theirs in zip(found, expected):
+        assert np.abs(theirs).max() > 0
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("activation", ["hard_sigmoid", "sigmoid"])
+@pytest.mark.parametrize("padding", ["masked", "trained"])
+def test_the_gradient_of_the_gru_is_that_of_the_backend(random, padding, activation):
+    words = padded_words(random, sentences=20)
+    of_fact, time = random.integers(0, 20, 9).astype("int32"), random.integers(0, 9, 9).astype("int32")
+    ours, plain = (layers.ShortTermStorage(kind(9, 4, 3, padding=padding, recurrent_activation=activation))
+                   for kind in (layers.SentenceEncoder, PlainEncoder))
+    assert_same_gradients(ours, plain, [words, of_fact, time], random)
 
 
 def test_sentence_encoder_masks_sentences_without_words(random):
