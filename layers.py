@@ -456,8 +456,10 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
             story = ops.where(count > 0, story, -1)
         story = with_unused_row(story, batch)  # the row is cut off at the end
         query = ops.pad(query, ((0, 1), (0, 0)))
-        keys = ops.tanh(ops.reshape(ops.matmul(memories, self.head_kernels), (-1, self.heads, self.units)))
-        scores = ops.sum(keys * ops.expand_dims(ops.take(query, story, axis=0), 1), axis=-1) / self.units**0.5
+        keys = ops.tanh(ops.matmul(memories, self.head_kernels))
+        # The sum over the units of each head as a product with zeros and ones: compilers do sums along the last axis slowly.
+        of_head = ops.repeat(ops.eye(self.heads, dtype=keys.dtype), self.units, axis=0)
+        scores = ops.matmul(keys * ops.tile(ops.take(query, story, axis=0), (1, self.heads)), of_head) / self.units**0.5
         # The softmax does not depend on what is subtracted from the scores, so no gradient flows through it.
         highest = ops.stop_gradient(ops.segment_max(ops.stop_gradient(scores), story, batch + 1))
         weights = ops.exp(scores - ops.take(highest, story, axis=0))
