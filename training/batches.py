@@ -137,7 +137,7 @@ def pairs_of_facts(story):
 
 
 def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
-    """Sizes for `pack_stories`: one for nine batches in ten, one for nearly all others, one for any batch there can be.
+    """Sizes for `pack_stories`: for half of the batches, for nine in ten, for nearly all others, for any batch there can be.
 
     Args:
         babi: Babi, for its padding.
@@ -145,8 +145,8 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
         batch_size: int.
         pairs: bool, whether the pairs of facts are read.
         rows: integers, the rows of `stories` that the batches are drawn from, for a mixture that changes over the epochs:
-            the sizes are then four for each doubling, so that a compiled model sees few. By default all rows, and
-            multiples of 16.
+            the sizes are then four for each doubling, and none for half of the batches, so that a compiled model sees few.
+            By default all rows, and multiples of 16.
     Returns:
         list of Slots, as seen in random batches.
     """
@@ -157,13 +157,13 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
         facts = stories.facts[rows[random.integers(len(rows), size=batch_size)]]
         slots = used_slots(facts, babi.padding).sum(axis=1)
         seen.append((np.sum(slots), len(np.unique(facts)), pairs * np.sum(slots**2)))
-    usual, largest = np.quantile(seen, 0.9, axis=0), 1.15 * np.max(seen, axis=0)
+    usual, largest = np.quantile(seen, [0.5, 0.9] if even else [0.9], axis=0), 1.15 * np.max(seen, axis=0)
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
     least = [16, 16, 16 * pairs]
     any_batch = np.maximum(least, -(-any_batch // 16) * 16)
     sizes = []
-    for size in (usual, largest, any_batch):
+    for size in (*usual, largest, any_batch):
         size = np.maximum(least, size)
         step = 16 if even else np.maximum(16, 2.0 ** (np.floor(np.log2(np.maximum(16, size))) - 2))
         sizes.append(Slots(*np.minimum(-(-size // step) * step, any_batch).astype(int).tolist()))
