@@ -241,13 +241,16 @@ class WordReconstruction(keras.layers.Layer):
             shape=(encodings_shape[-1], sentences_shape[-1] * self.vocabulary_size), initializer="glorot_normal", name="kernel")
 
     def call(self, encodings, sentences, sentence_of_encoding=None):
-        logits = keras.ops.reshape(keras.ops.matmul(encodings, self.kernel), (-1, sentences.shape[-1], self.vocabulary_size))
-        # Sums with the words as 0 and 1, not look-ups: their gradient is a product, no scatter.
-        word = keras.ops.one_hot(sentences, self.vocabulary_size, dtype=self.compute_dtype)
-        real = keras.ops.cast(sentences != 0, self.compute_dtype)
         if sentence_of_encoding is not None:
-            word, real = (keras.ops.take(x, sentence_of_encoding, axis=0) for x in (word, real))
-        return keras.ops.sum(real * (keras.ops.logsumexp(logits, axis=2) - keras.ops.sum(word * logits, axis=2)), axis=1)
+            sentences = keras.ops.take(sentences, sentence_of_encoding, axis=0)
+        loss = 0.0
+        # Place by place: the logits of all places at once do not fit into the cache of a processor.
+        for place, kernel in enumerate(keras.ops.split(keras.ops.convert_to_tensor(self.kernel), sentences.shape[-1], axis=1)):
+            logits, word = keras.ops.matmul(encodings, kernel), sentences[:, place]
+            # A sum with the words as 0 and 1, no look-up: its gradient is no scatter.
+            of_word = keras.ops.sum(keras.ops.one_hot(word, self.vocabulary_size, dtype=self.compute_dtype) * logits, axis=1)
+            loss = loss + keras.ops.cast(word != 0, self.compute_dtype) * (keras.ops.logsumexp(logits, axis=1) - of_word)
+        return loss
 
     def compute_mask(self, encodings, previous_mask=None):
         return None
