@@ -66,10 +66,22 @@ def tokenize(sentence):
     return [word for word in re.split(r"\W+", sentence.lower()) if word]
 
 
+QUESTION_MARKS = "?\uff1f\u061f"  # of Latin and Devanagari, full width, Arabic
+_NO_ANSWER = "the question has no answer; expected 'ID question<TAB>answer<TAB>supporting IDs'"
+_NO_TABS = "the question's tabs are missing or became spaces; expected 'ID question<TAB>answer<TAB>supporting IDs'"
+
+
+def task_lines(text):
+    """The lines of a task file, whatever their ends, as an iterator of (line number from 1, line)."""
+    return enumerate(re.split(r"\r\n|\r|\n", text), start=1)
+
+
 def parse_task(text, name):
     """Parse the text of one bAbI task file.
 
-    A line is `ID fact.` or `ID question?<TAB>answer<TAB>IDs of the supporting facts`; ID 1 opens a new story.
+    A line is `ID fact.` or `ID question?<TAB>answer<TAB>IDs of the supporting facts`; ID 1 opens a new story. The IDs of the
+    supporting facts may be missing. A question ends with a question mark; one without is taken for a question only with
+    these IDs. A fact has no question mark.
 
     Args:
         text: str, the whole file.
@@ -79,16 +91,16 @@ def parse_task(text, name):
     Raises:
         DataError: a line that is neither of the two, with the file's name and the line number.
     """
-    questions = []
+    questions, doubtful = [], None
     facts, fact_of_line, last = [], {}, None
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in task_lines(text):
         if not line.strip():
             continue
 
         def malformed(what):
             return DataError(f"{name}, line {number}: {what}; restore the released file")
 
-        identifier, _, rest = line.rstrip("\r").partition(" ")
+        identifier, _, rest = line.partition(" ")
         if not identifier.isdecimal() or len(identifier) > 9 or not rest.strip():
             raise malformed(f"expected 'ID sentence', found {line[:60]!r}")
         identifier = int(identifier)
@@ -98,22 +110,47 @@ def parse_task(text, name):
             raise malformed(f"ID {identifier} follows ID {last}; IDs count up by one, or restart at 1")
         last = identifier
         if "\t" not in rest:
-            if rest.rstrip().endswith("?"):
-                raise malformed("the question has no answer; expected 'ID question<TAB>answer<TAB>supporting IDs'")
+            after = _after_mark(rest)
+            if after is not None:
+                raise malformed(_NO_TABS if tokenize(after) else _NO_ANSWER)
+            fact = rest.strip()
+            if fact[-1].isdecimal() and re.search(r"\s{2,}(\S.*\s)?\d+$", fact):
+                raise malformed(_NO_TABS)
             fact_of_line[identifier] = len(facts)
-            facts.append(rest.strip())
+            facts.append(fact)
             continue
         question, answer, *supporting = (field.strip() for field in rest.split("\t"))
         if not question or not answer:
-            raise malformed("the question has no answer; expected 'ID question<TAB>answer<TAB>supporting IDs'")
-        try:
-            supporting = tuple(fact_of_line[int(i)] for i in " ".join(supporting).split())
-        except (KeyError, ValueError):
-            raise malformed(f"supporting facts {' '.join(supporting)!r} are not IDs of facts above") from None
-        questions.append(Question(tuple(facts), question, answer, supporting))
+            raise malformed(_NO_ANSWER)
+        identifiers = " ".join(supporting).split()
+        if not all(i.isdecimal() and len(i) < 10 and int(i) in fact_of_line for i in identifiers):
+            raise malformed(f"supporting facts {' '.join(supporting)!r} are not IDs of facts above")
+        after = _after_mark(question)
+        if (after and tokenize(after)) or _after_mark(answer) is not None:
+            raise malformed(_NO_TABS)
+        if not identifiers:
+            if after is None:
+                raise malformed(f"{question[:60]!r} ends without a question mark, and no supporting IDs follow; a fact has no "
+                                "tab, a question is 'ID question?<TAB>answer<TAB>supporting IDs'")
+            # The last tab may have become a space: "garden 1" is an answer of two words only in a file without such IDs.
+            ending = re.search(r"(^|\s+)(\d{1,9})$", answer)
+            if ending and int(ending[2]) in fact_of_line:
+                fault = malformed(f"the answer {answer[:60]!r} ends with the ID of a fact; a tab belongs before supporting IDs")
+                if len(ending[1]) > 1:
+                    raise fault
+                doubtful = doubtful or fault
+        questions.append(Question(tuple(facts), question, answer, tuple(fact_of_line[int(i)] for i in identifiers)))
     if not questions:
         raise DataError(f"{name}: no question in the file; restore the released file")
+    if doubtful and any(question.supporting for question in questions):
+        raise doubtful
     return questions
+
+
+def _after_mark(text):
+    """What follows the last question mark of a text; None without one."""
+    last = text.rfind("?") if text.isascii() else max(map(text.rfind, QUESTION_MARKS))
+    return text[last + 1:] if last >= 0 else None
 
 
 @dataclasses.dataclass
@@ -350,8 +387,8 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
 
     def unknown(kind, what):
         for name, text in files.texts.values():
-            for number, line in enumerate(text.split("\n"), start=1):
-                sentence, *fields = line.split("\t")
+            for number, line in task_lines(text):
+                sentence, *fields = line.partition(" ")[2].split("\t")
                 if what in (tokenize(sentence) if kind == "word" else map(str.strip, fields[:1])):
                     return DataError(f"{files.source}: {name}, line {number}: the {kind} {what!r} is unknown to the "
                                      "saved weights; use the data and the tasks they were trained with")

@@ -31,7 +31,20 @@ def test_parse_task_gives_facts_question_answer_and_supporting_facts():
 def test_windows_line_ends_and_a_missing_last_one_change_nothing():
     expected = data_utils.parse_task(TEXT, "qa.txt")
     assert data_utils.parse_task(TEXT.replace("\n", "\r\n"), "qa.txt") == expected
+    assert data_utils.parse_task(TEXT.replace("\n", "\r"), "qa.txt") == expected
     assert data_utils.parse_task(TEXT.rstrip("\n"), "qa.txt") == expected
+
+
+def test_supporting_facts_may_be_missing():
+    text = TEXT.replace("\t1\n", "\n").replace("\t4 1\n", "\n").replace("bathroom\n", "rasoi ghar\n")
+    assert [(item.answer, item.supporting) for item in data_utils.parse_task(text, "qa.txt")] == [
+        ("rasoi ghar", ()), ("football,milk", ()), ("office", ())]
+    (item,) = data_utils.parse_task("1 Mary is in room 1.\n2 Where is Mary?\troom 1\n", "qa.txt")
+    assert item.answer == "room 1"  # in a file without IDs of supporting facts this is no ID
+    (item,) = data_utils.parse_task("1 Mary rasoi ghar mein gayi.\n2 Mary kahan hai\trasoi ghar\t1\n", "qa.txt")
+    assert item[1:] == ("Mary kahan hai", "rasoi ghar", (0,))  # the IDs tell that it is a question
+    (item,) = data_utils.parse_task('1 Mary left.\n2 Did Mary say "where?"\tno\n', "qa.txt")
+    assert item[1:] == ('Did Mary say "where?"', "no", ())
 
 
 @pytest.mark.parametrize("line, reason", [
@@ -43,6 +56,21 @@ def test_windows_line_ends_and_a_missing_last_one_change_nothing():
     ("3 Where is Mary? \t\t1", "no answer"),
     ("3 Where is Mary? \tbathroom\tone", "not IDs of facts above"),
     ("3 Where is Mary? \tbathroom\t3", "not IDs of facts above"),
+    ("3 Where is Mary? \tbathroom\t" + "1" * 5000, "not IDs of facts above"),
+    ("3 Where is Mary?        bathroom  1", "tabs are missing or became spaces"),
+    ("3 Where is Mary? bathroom 1", "tabs are missing or became spaces"),
+    ("3 Where is Mary? bathroom", "tabs are missing or became spaces"),
+    ("3 Where is Mary?\\tbathroom\\t1", "tabs are missing or became spaces"),
+    ("3 मेरी कहाँ है？ रसोई 1", "tabs are missing or became spaces"),
+    ("3 Mary kahan hai      rasoi ghar  1", "tabs are missing or became spaces"),
+    ("3 Where is Mary? bathroom\t1", "tabs are missing or became spaces"),
+    ("3 Where is\tMary?\t1", "tabs are missing or became spaces"),
+    ("3 Where is Mary bathroom\t1", "ends without a question mark"),
+    ("3 Mary moved\tto the bathroom.", "ends without a question mark"),
+    ("3 Where is Mary?\tbathroom  1", "ends with the ID of a fact"),
+    ("3 Where is Mary?\tbathroom 1", "ends with the ID of a fact"),
+    ("3 Where is Mary?\t1", "ends with the ID of a fact"),
+    ("3 Where is Mary?\tbathroom 1\t", "ends with the ID of a fact"),
 ])
 def test_malformed_lines_are_named(line, reason):
     lines = TEXT.split("\n")
@@ -171,6 +199,18 @@ def test_an_unknown_answer_is_found_where_it_is_an_answer(small):
         file.write("1 Mary went to the garden.\n2 Where is Mary? \twent\t1\n")
     with pytest.raises(data_utils.DataError, match="qa2_two-supporting-facts_test.txt, line 152: the answer 'went'"):
         data_utils.load_babi(small, [1, 2], like={"answers": answers})
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r"])
+def test_an_unknown_number_is_found_where_it_is_a_word(small, ends):
+    path = os.path.join(small, "tasks_1-20_v1-2", "en-10k", "qa2_two-supporting-facts_test.txt")
+    words = data_utils.load_babi(small, [1, 2]).words
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write((text + "1 Mary went to room 3.\n2 Where is Mary? \tgarden\t1\n").replace("\n", ends))
+    with pytest.raises(data_utils.DataError, match="qa2_two-supporting-facts_test.txt, line 151: the word '3'"):
+        data_utils.load_babi(small, [1, 2], like={"words": [*words, "room"]})
 
 
 def test_few_questions_leave_some_for_validation(tmp_path):
