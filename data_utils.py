@@ -19,6 +19,7 @@ import os
 import re
 import struct
 import tarfile
+import unicodedata
 import zlib
 from typing import NamedTuple
 
@@ -57,13 +58,27 @@ class Question(NamedTuple):
     supporting: tuple  # of int, positions in `facts`, in the file's order
 
 
+_JOINERS = "\u200c\u200d"  # between letters they say how these are drawn, which spells another word in some scripts
+
+
 def tokenize(sentence):
-    """Split a sentence into lower-case words without punctuation.
+    """Split a sentence into lower-case words without punctuation, in the normal form NFC.
+
+    A word is of letters and digits of any script, with the marks that belong to them, such as the vowel signs of Devanagari.
 
     >>> tokenize("Where will sumit go?")
     ['where', 'will', 'sumit', 'go']
+    >>> tokenize("मेरी कहाँ है?")
+    ['मेरी', 'कहाँ', 'है']
     """
-    return [word for word in re.split(r"\W+", sentence.lower()) if word]
+    sentence = sentence.lower()
+    if sentence.isascii():
+        return re.findall(r"\w+", sentence)
+    characters = [" "]
+    for character in unicodedata.normalize("NFC", sentence):
+        mark = unicodedata.category(character).startswith("M") or character in _JOINERS
+        characters.append(character if re.match(r"\w", character) or mark and characters[-1] != " " else " ")
+    return [word for word in (word.rstrip(_JOINERS) for word in "".join(characters).split()) if word]
 
 
 QUESTION_MARKS = "?\uff1f\u061f"  # of Latin and Devanagari, full width, Arabic
@@ -72,8 +87,8 @@ _NO_TABS = "the question's tabs are missing or became spaces; expected 'ID quest
 
 
 def task_lines(text):
-    """The lines of a task file, whatever their ends, as an iterator of (line number from 1, line)."""
-    return enumerate(re.split(r"\r\n|\r|\n", text), start=1)
+    """The lines of a task file, whatever their ends, in the normal form NFC, as an iterator of (line number from 1, line)."""
+    return enumerate(re.split(r"\r\n|\r|\n", unicodedata.normalize("NFC", text)), start=1)
 
 
 def parse_task(text, name):
@@ -135,7 +150,7 @@ def parse_task(text, name):
             # The last tab may have become a space: "garden 1" is an answer of two words only in a file without such IDs.
             ending = re.search(r"(^|\s+)(\d{1,9})$", answer)
             if ending and int(ending[2]) in fact_of_line:
-                fault = malformed(f"the answer {answer[:60]!r} ends with the ID of a fact; a tab belongs before supporting IDs")
+                fault = malformed(f"the answer {answer[:60]!r} ends with the ID of a fact; a tab comes before such IDs")
                 if len(ending[1]) > 1:
                     raise fault
                 doubtful = doubtful or fault

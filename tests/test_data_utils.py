@@ -3,6 +3,7 @@ import io
 import os
 import shutil
 import tarfile
+import unicodedata
 
 import numpy as np
 import pytest
@@ -82,6 +83,33 @@ def test_malformed_lines_are_named(line, reason):
 def test_tokenize_keeps_words_alone():
     assert data_utils.tokenize("Where will Sumit go?") == ["where", "will", "sumit", "go"]
     assert data_utils.tokenize(" This afternoon, Bill went. ") == ["this", "afternoon", "bill", "went"]
+
+
+@pytest.mark.parametrize("sentence, words", [
+    ("की का", ["की", "का"]),
+    ("मैरी रसोई में गयी।", ["मैरी", "रसोई", "में", "गयी"]),
+    ("Cafe\u0301 Ökonom", ["caf\u00e9", "ökonom"]),  # composed
+    ("நான் வீட்டிற்கு போனேன்.", ["நான்", "வீட்டிற்கு", "போனேன்"]),
+    ("ذَهَبَ إِلَى البَيْتِ؟", ["ذَهَبَ", "إِلَى", "البَيْتِ"]),
+    ("می\u200cروم \u200cx\u200d ❤\ufe0f", ["می\u200cروم", "x"]),  # marks without a letter are no words
+    ("去厨房 了", ["去厨房", "了"]),
+])
+def test_tokenize_keeps_the_marks_of_a_word(sentence, words):
+    assert data_utils.tokenize(sentence) == [unicodedata.normalize("NFC", word) for word in words]
+
+
+def test_equal_words_and_answers_in_other_encodings_are_the_same(small):
+    path = os.path.join(small, "tasks_1-20_v1-2", "en-10k", "qa1_single-supporting-fact_test.txt")
+    before = data_utils.load_babi(small, [1])
+    with open(path, "a", encoding="utf-8") as file:
+        for form in ("NFC", "NFD"):
+            file.write(unicodedata.normalize(form, "1 मेरी फ़ोन के पास café में है।\n2 मेरी कहाँ है? \tcafé\t1\n"))
+    babi = data_utils.load_babi(small, [1])
+    assert set(babi.answers) - set(before.answers) == {"caf\u00e9"}
+    assert len(babi.words) - len(before.words) == 8
+    assert len(set(babi.test.facts[-2:, 0])) == len(set(babi.test.question[-2:])) == 1
+    with pytest.raises(data_utils.DataError, match="line 152: the answer 'café' is unknown"):
+        data_utils.load_babi(small, [1], like={"answers": before.answers})
 
 
 def test_blob_hash_is_that_of_git():
