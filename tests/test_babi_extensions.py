@@ -209,3 +209,67 @@ def test_a_story_whose_renamed_answer_has_no_number_keeps_its_names(data):
     kept = (naming == np.arange(naming.shape[1])).all(axis=1)
     assert 20 < kept.sum() < 120 and (renamed[kept] == kitchen).all()
     assert office not in renamed and set(renamed[~kept]) == {kitchen, babi.answers.index("garden"), babi.answers.index("hallway")}
+
+
+# Ways to write a list of objects as an answer, and whether the facts tell it under other names.
+SPELLINGS = {
+    "as released": (",".join, True),
+    "with spaces": (", ".join, True),
+    "an article": (lambda names: " and ".join(f"the {name}" for name in names), True),
+    "capitals": (lambda names: ", ".join(names).title(), True),
+    "large": (lambda names: " + ".join(names).upper(), True),
+    "a sentence": (lambda names: f"It is {' and '.join(names)}.", True),
+    "alphabetical": (lambda names: ",".join(sorted(names)), True),
+    "a or an": (lambda names: ",".join(f"{'an' if name == 'apple' else 'a'} {name}" for name in names), True),
+    "plural": (lambda names: ",".join(f"{name}s" for name in names), False),
+    "joined": ("_".join, None),
+    "initials": (lambda names: "".join(name[0] for name in names), False),
+}
+
+
+@pytest.mark.parametrize("write, changes", SPELLINGS.values(), ids=SPELLINGS)
+def test_what_follows_from_a_renamed_story_is_the_answer_however_it_is_written(tmp_path, write, changes):
+    """By a solver for stories of gets and drops."""
+    random, lines = np.random.default_rng(1), []
+    for _ in range(80):
+        number, carried = 0, []
+        for _ in range(4):
+            for _ in range(2):
+                thing = str(random.choice(["apple", "football", "milk"]))
+                number += 1
+                lines.append(f"{number} Mary {'dropped' if thing in carried else 'got'} the {thing}.")
+                carried.remove(thing) if thing in carried else carried.append(thing)
+            if carried:
+                number += 1
+                lines.append(f"{number} What is Mary carrying?\t{write(carried)}")
+    for split in ("train", "test"):
+        (tmp_path / f"qa8_lists-sets_{split}.txt").write_text("\n".join(lines), encoding="utf-8")
+    babi = data_utils.load_babi(str(tmp_path), [8], padding="masked")
+    renaming, rows, renamed = babi_extensions.Renaming(babi), np.arange(len(babi.train)), 0
+    for seed in range(5):
+        naming, answers = renaming.draw(babi.train.task, babi.train.answer, np.random.default_rng(seed))
+        batch = batches.pack_stories(babi, babi.train, rows, naming=naming)
+        renamed += (naming != np.arange(naming.shape[1])).any(axis=1).sum()
+        for row, answer in enumerate(answers):
+            carried = []
+            for slot in np.flatnonzero(batch.story_of_fact == row)[::-1]:  # the oldest first
+                _, did, _, thing = in_words(babi, batch.sentences[batch.sentence_of_fact[slot]]).split()
+                carried.append(thing) if did == "got" else carried.remove(thing)
+            assert write(carried) == babi.answers[answer]
+    assert changes is None or (renamed > 100) == changes
+
+
+def test_a_name_inside_another_word_stays(tmp_path):
+    """What follows from "apples" does not follow from the milk."""
+    for split in ("train", "test"):
+        (tmp_path / f"qa7_counting_{split}.txt").write_text(
+            "1 Mary got two apples.\n2 Mary went to the garden.\n3 John went to the office.\n"
+            "4 What is Mary carrying?\tapple\n5 How many apples is Mary carrying?\ttwo\n6 John got the milk.\n"
+            "7 Where is the apple?\tgarden\n", encoding="utf-8")
+    babi = data_utils.load_babi(str(tmp_path), [7])
+    number = {word: index for index, word in enumerate(babi.words, start=1)}
+    naming, answers = babi_extensions.Renaming(babi).draw(
+        np.full(60, 7), np.tile(babi.train.answer, 20), np.random.default_rng(0))
+    assert (naming[:, number["apple"]] == number["apple"]).all()
+    assert set(naming[:, number["mary"]]) == {number["mary"], number["john"]}
+    assert {babi.answers[answer] for answer in answers} == {"apple", "two", "garden"}

@@ -3,6 +3,8 @@
 Their options are one group, `add_options`. They change what is trained on and what else is minimised; the saved network is
 the paper's.
 """
+import re
+
 import numpy as np
 
 import data_utils
@@ -36,7 +38,6 @@ RENAMED = (
     ("chest container suitcase", {18}),
     ("antoine jason sumit yann", {20}),
 )
-
 
 
 def add_options(parser):
@@ -154,7 +155,9 @@ class Renaming:
     """Other names for the people, places, things and sides of each story: more stories to train on, out of the same ones.
 
     The names of each group of `RENAMED` are permuted at random, in facts, question and answer alike, so that what follows
-    from the facts is the answer still. Of a group, a task permutes what its training files use.
+    from the facts is the answer still. Of a group, a task permutes what its training files use. Where it is not sure what
+    would follow, names stay: those of a group with a name inside another word of the task, such as apple in apples; and those
+    of a story whose answer neither has names as words nor is a released one without them, such as "two".
 
     Args:
         babi: Babi.
@@ -162,19 +165,21 @@ class Renaming:
 
     def __init__(self, babi):
         number_of = {word: number for number, word in enumerate(babi.words, start=1)}
-        self.groups = {}
+        _, released = data_utils.read_vocabulary(range(1, 21))
+        released = {tuple(data_utils.tokenize(answer)) for answer in released}
+        self.groups, self.parts = {}, {}
         for task in np.unique(babi.train.task).tolist():
             stories = babi.train.take(babi.train.task == task)
             used = set(babi.sentences[np.unique(stories.facts)].ravel()) | set(babi.questions[np.unique(stories.question)].ravel())
+            words = [babi.words[number - 1] for number in used if number]
             groups = ([number_of[name] for name in names.split() if number_of.get(name) in used]
-                      for names, tasks in RENAMED if task in tasks)
+                      for names, tasks in RENAMED if task in tasks
+                      and not any(name in word and name != word for name in names.split() for word in words))
             self.groups[task] = [np.array(group) for group in groups if len(group) > 1]
-        self.length = len(babi.words) + 1
-        named = {name for names, _ in RENAMED for name in names.split()}
-        # Answers made of names, such as "milk,apple", as word numbers; the others stay what they are.
-        self.names_of = [[number_of[name] for name in answer.lower().split(",")]
-                         if set(answer.lower().split(",")) <= named & number_of.keys() else None for answer in babi.answers]
-        self.answer_of = {tuple(names): answer for answer, names in enumerate(self.names_of) if names}
+            names = {babi.words[number - 1]: number for group in self.groups[task] for number in group.tolist()}
+            self.parts[task] = [_parts(answer, names, released) for answer in babi.answers]
+        self.words, self.length = ["", *babi.words], len(babi.words) + 1
+        self.number_of_answer = {answer: number for number, answer in enumerate(babi.answers)}
 
     def draw(self, tasks, answers, random):
         """Draw names for some stories.
@@ -184,7 +189,7 @@ class Renaming:
             random: np.random.Generator.
         Returns:
             int32 (stories, words + 1), the word number that takes the place of each, and the answers under these names. A
-            story whose answer would then be one that has no number keeps its names.
+            story whose answer would then be one that has no number, or cannot be told, keeps its names.
         """
         naming = np.tile(np.arange(self.length, dtype=np.int32), (len(tasks), 1))
         for task in np.unique(tasks).tolist():
@@ -192,13 +197,37 @@ class Renaming:
             for group in self.groups[task]:
                 naming[rows, group] = group[random.random((len(rows), len(group))).argsort(axis=1)]
         renamed = answers.copy()
-        for row, answer in enumerate(answers):
-            names = self.names_of[answer]
-            if names:
-                renamed[row] = self.answer_of.get(tuple(naming[row, names]), -1)
+        for row, (task, answer) in enumerate(zip(tasks.tolist(), answers.tolist())):
+            parts = self.parts[task][answer]
+            label = "".join(part if isinstance(part, str) else part[1](self.words[naming[row, part[0]]])
+                            for part in parts or ())
+            renamed[row] = self.number_of_answer.get(label, -1) if parts else -1
         kept = renamed < 0
         naming[kept], renamed[kept] = np.arange(self.length), answers[kept]
         return naming, renamed
+
+
+def _parts(answer, names, released):
+    """An answer such as "The milk" in parts: what stays, str, and names, each its word number and how it is written.
+
+    None where it is not sure what stands for the answer under other names: a name inside another word, or an answer without
+    names that is none of the released ones.
+
+    Args:
+        answer: str.
+        names: dict from a name to its word number.
+        released: set of tuples of words.
+    """
+    parts = []
+    for part in re.split(r"(\w+)", answer):
+        write = next((write for write in (str.lower, str.title, str.upper) if write(part) == part), None)
+        if part.lower() in names and write:
+            part = names[part.lower()], write
+        elif any(name in part.lower() for name in names):
+            return None
+        parts.append(part)
+    known = any(not isinstance(part, str) for part in parts) or tuple(data_utils.tokenize(answer)) in released
+    return parts if known else None
 
 
 # What else is minimised
