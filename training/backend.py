@@ -1,4 +1,4 @@
-"""Keras and its backend, loaded quietly, with a malloc that keeps what a training step frees.
+"""Keras and its backend, loaded quietly and set as the models need it, with a malloc that keeps what a training step frees.
 
 Everything that needs Keras takes it from here: `from training.backend import keras`.
 """
@@ -37,22 +37,41 @@ def _import_quietly(module):
             return importlib.import_module(module)
         except KeyboardInterrupt:
             sys.exit(130)
-        except BaseException:
-            notes.seek(0)
-            os.write(standard_error, notes.read())
-            raise
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
 
 
-_keep_freed_memory()
-try:
-    keras = _import_quietly("keras")
-except (ImportError, ValueError) as missing:
-    print(f"{os.path.basename(sys.argv[0])}: error: the Keras backend {os.environ.get('KERAS_BACKEND', 'tensorflow')!r} cannot be "
-          f"loaded ({missing}); install it, or set KERAS_BACKEND to tensorflow or jax", file=sys.stderr)
+def _load_keras():
+    """Keras, with the settings that the results depend on, whatever the user's keras.json says."""
+    try:
+        keras = _import_quietly("keras")
+    except Exception as error:  # of any kind: keras.json may hold anything
+        config = sys.modules.get("keras.src.backend.config")
+        if config is None:
+            path = os.path.join(os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "keras.json")
+            _refuse(f"Keras cannot be loaded ({error}); mend or remove {path}")
+        _refuse(f"the Keras backend {config.backend()!r} cannot be loaded ({error}); install it, or set KERAS_BACKEND to "
+                "tensorflow or jax")
+    if keras.config.backend() in ("numpy", "openvino"):
+        _refuse(f"the Keras backend {keras.config.backend()!r} cannot train; set KERAS_BACKEND to tensorflow or jax")
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    # They would cut trainings and predictions short.
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    return keras
+
+
+def _refuse(reason):
+    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(reason.split())}", file=sys.stderr)
     sys.exit(2)
+
+
+_keep_freed_memory()
+keras = _load_keras()
 if importlib.util.find_spec("tensorflow"):
     _import_quietly("tensorflow")  # keras.utils.set_random_seed imports it, whatever the backend
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts several models in one process as a mistake
