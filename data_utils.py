@@ -433,8 +433,8 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
             if item.answer not in answer_numbers and item.answer.lower() not in answer_numbers:
                 raise unknown("answer", item.answer)
         return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
-                       np.array([answer_numbers.get(item.answer, answer_numbers.get(item.answer.lower())) for item, _ in items],
-                                np.int32),
+                       np.array([answer_numbers.get(item.answer, answer_numbers.get(item.answer.lower()))
+                                 for item, _ in items], np.int32),
                        np.array([task for _, task in items], np.int32), supporting)
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
@@ -761,20 +761,25 @@ def _read_example(line, where):
     return example
 
 
+def image_name(split):
+    """The pattern of the names of a split's images; what has another name, such as ._dev-1-0-0.png, is none of them."""
+    return re.compile(rf"{split}-[0-9]+-[0-9]+-[0-{PERMUTATIONS - 1}]\.png")
+
+
 def find_images(path, split, examples):
-    """Find the six images of each example of a split.
+    """Find the six images of each example of a split, among files whose names are those of images.
 
     Returns:
         list of str, relative to `path`: those of the first example by number, then those of the second, and so on.
     Raises:
         DataError: a missing image, or one without an example.
     """
-    folder = os.path.join(path, split, "images")
+    folder, named_so = os.path.join(path, split, "images"), image_name(split)
     found = {}
     for directory in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
         if os.path.isdir(os.path.join(folder, directory)):
             for name in sorted(os.listdir(os.path.join(folder, directory))):
-                if name.endswith(".png"):
+                if named_so.fullmatch(name) and os.path.isfile(os.path.join(folder, directory, name)):
                     if name in found:
                         raise DataError(f"{path}/{found[name]}: is in folder {directory} too; remove one of the two")
                     found[name] = f"{split}/images/{directory}/{name}"

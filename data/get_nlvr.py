@@ -15,7 +15,7 @@ import threading
 
 import fetch  # before the modules of the root: it adds their folder to the path
 from training import command_line
-from data_utils import DataError, intact_png
+from data_utils import DataError, image_name, intact_png
 
 REPOSITORY = "https://github.com/lil-lab/nlvr"
 ARCHIVE = f"{REPOSITORY}/archive/refs/heads/master.zip"
@@ -61,10 +61,12 @@ def split_faults(folder, split, images, examples, progress=None):
         return f"{split}.json, {error}"
     if len(directories) != examples:
         return f"{split}.json has {len(directories):,} examples, not {examples:,}"
-    found, damaged = {}, []
+    found, damaged, named_so = {}, [], image_name(split)
     for directory in _folders(os.path.join(folder, split, "images")):
         for entry in os.scandir(directory.path):
-            if re.fullmatch(rf"{split}-\d+-\d+-[0-5]\.png", entry.name) and entry.is_file():
+            if named_so.fullmatch(entry.name) and entry.is_file():
+                if entry.name in found:
+                    return f"{entry.name} is in two folders, {' and '.join(sorted((found[entry.name], directory.name)))}"
                 found[entry.name] = directory.name
                 with open(entry.path, "rb") as file:
                     if not intact_png(file.read(FILE_BYTES)):

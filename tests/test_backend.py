@@ -35,8 +35,8 @@ def refused(tmp_path, backend=None, config=None):
         environment["KERAS_BACKEND"] = backend
     if config is not None:
         (tmp_path / "keras.json").write_text(config)
-    ended = subprocess.run([sys.executable, "WMemNN_bAbI.py", "--models", str(tmp_path / "models")], cwd=ROOT, capture_output=True,
-                           text=True, check=False, env=environment)
+    ended = subprocess.run([sys.executable, "WMemNN_bAbI.py", "--models", str(tmp_path / "models")], cwd=ROOT, env=environment,
+                           capture_output=True, text=True, check=False)
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
     assert not (tmp_path / "models").exists()
     return ended.stderr

@@ -23,6 +23,7 @@ import pytest
 
 from conftest import ROOT
 
+import data_utils
 import fetch
 import get_babi
 import get_nlvr
@@ -586,6 +587,7 @@ BROKEN = {
     "an image missing": (corpus(), {IMAGE: None}, "1 of 12 images are missing: dev-11-1-3.png"),
     "an image in another folder": (corpus(), {IMAGE: None, IMAGE.replace("/1/", "/0/"): png()}, "images are missing"),
     "an image more": (corpus(), {"dev/images/1/dev-12-1-3.png": png()}, "13 images, not 12"),
+    "an image twice": (corpus(), {IMAGE.replace("/1/", "/0/"): png()}, "dev-11-1-3.png is in two folders, 0 and 1"),
     "an image cut short": (corpus(), {IMAGE: png()[:-5]}, "1 of 12 images are damaged"),
     "an image damaged": (corpus(), {IMAGE: png()[:-18] + b"x" + png()[-17:]}, "1 of 12 images are damaged"),
     "a split missing": (corpus(("train", "dev")), {}, "test.json is missing"),
@@ -612,6 +614,20 @@ def test_an_incomplete_corpus_is_refused_and_an_installed_one_noticed(tmp_path, 
     get_corpus(tmp_path / "installed", write_folder(tmp_path / "whole", CORPUS))
     assert said in capsys.readouterr().out
     assert files_of(tmp_path / "installed") == CORPUS
+
+
+def test_files_that_are_no_images_of_nlvr_are_left_alone(tmp_path, capsys):
+    """By the script and by the training."""
+    others = {IMAGE.replace("dev-11", "._dev-11"): b"AppleDouble", "dev/images/1/.DS_Store": b"x", "dev/images/._1": b"x",
+              "dev/images/1/thumbnail.png": b"x", "dev/images/0/test-1-1-1.png": b"x", "dev/._dev.json": b"x"}
+    get_corpus(tmp_path / "out", write(tmp_path / "nlvr.zip", zipped({**CORPUS, **others})))
+    assert files_of(tmp_path / "out") == CORPUS
+    write_folder(tmp_path / "out", others)
+    get_corpus(tmp_path / "out")
+    assert "already there, complete" in capsys.readouterr().out
+    for split in EXPECTED:
+        examples = data_utils.read_examples(str(tmp_path / "out" / split / f"{split}.json"))
+        assert len(data_utils.find_images(str(tmp_path / "out"), split, examples)) == 12
 
 
 HOSTILE_CORPORA = {
