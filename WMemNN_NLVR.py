@@ -11,9 +11,9 @@ from training.backend import keras
 
 import data_utils
 import layers
+from data.crops import load_crops
 from training import command_line, nlvr_extensions, report, run
 from training.batches import ImageBatches, image_inputs
-from training.crops import load_crops
 from training.objective import BinaryCrossentropy, encoder_initializers, glorot_normal, learning_rate
 
 EPOCHS, RATE = 60, 1e-3

@@ -654,7 +654,7 @@ def load_nlvr(path, read_images, mx=50, like=None, sentences="authors", halving=
 
     Args:
         path: str, the folder.
-        read_images: function of (path, names of images, halving) to crops and boxes, such as `training.crops.load_crops`.
+        read_images: function of (path, names of images, halving) to crops and boxes, such as `data.crops.load_crops`.
         mx: int, the words of a sentence that are kept.
         like: dict with the list of str "words" and perhaps with "data", such as the record of an earlier run, to number words
             and to normalise pixels as that did, by "mean" and "deviation" of the data. By default those of training.

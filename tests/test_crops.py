@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import data_utils
+from data import crops
 from helpers import small_nlvr
-from training import crops
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import data_utils
-from training.crops import load_crops
+from data.crops import load_crops
 
 COLOURS = {"yellow": (255, 215, 0, 255), "black": (0, 0, 0, 255), "blue": (0, 153, 255, 255)}
 SHAPES = ("square", "circle", "triangle")
