@@ -8,7 +8,7 @@ from training.backend import keras
 
 import data_utils
 import layers
-from training import babi_extensions, command_line, report, run
+from training import babi_extensions, command_line, look, report, run
 from training.batches import PairBatches, story_inputs
 from training.objective import SummedCrossentropy, learning_rate
 
@@ -56,7 +56,7 @@ def parse_arguments(argv=None):
     babi_extensions.add_options(parser)
     args = parser.parse_args(argv)
     for name, value in VARIANTS[args.variant].items():
-        if getattr(args, name) is None and not (args.evaluate and name == "padding"):
+        if getattr(args, name) is None and not ((args.evaluate or args.ask) and name == "padding"):
             setattr(args, name, value)
     args.word_answers = args.variant == "authors"
     if not args.g_units:
@@ -117,6 +117,9 @@ def main(argv=None):
     babi_extensions.check_options(args)
     if args.evaluate:
         report.evaluate(args, run_name, FIXED, build_model)
+        return
+    if args.ask:
+        look.ask(args, run_name(args, args.seed), FIXED, build_model)
         return
 
     # Data

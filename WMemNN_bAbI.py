@@ -8,7 +8,7 @@ from training.backend import keras
 
 import data_utils
 import layers
-from training import babi_extensions, command_line, report, run
+from training import babi_extensions, command_line, look, report, run
 from training.batches import StoryBatches, story_inputs
 from training.objective import SummedCrossentropy, encoder_initializers, glorot_normal, learning_rate
 
@@ -51,7 +51,7 @@ def parse_arguments(argv=None):
     args = parser.parse_args(argv)
     args.epochs = args.epochs or (REFINEMENT_EPOCHS if args.rd else EPOCHS)
     args.lr = args.lr or (REFINEMENT_RATE if args.rd else RATE)
-    if not (args.rd or args.evaluate):  # these have the padding of the weights
+    if not (args.rd or args.evaluate or args.ask):  # these have the padding of the weights
         args.padding = args.padding or "read"
     return args
 
@@ -102,6 +102,9 @@ def main(argv=None):
     babi_extensions.check_options(args)
     if args.evaluate:
         report.evaluate(args, run_name, FIXED, build_model, attend)
+        return
+    if args.ask:
+        look.ask(args, run_name(args, args.seed), FIXED, build_model, attend)
         return
 
     # Data

@@ -1,10 +1,8 @@
-"""What is reported of a run: the table of errors, ensembles, attention, and what was simulated."""
+"""What is reported of a run: the table of errors, ensembles, and what was simulated."""
 import os
-import re
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import WMemNN_bAbI as script
 import data_utils
@@ -56,22 +54,6 @@ def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path,
     script.main([*argv, "--evaluate", "--ensemble", "1,2"])
     assert f"not saved: {tmp_path / NAME}+2.json" in capsys.readouterr().out
     assert run_files.contents(tmp_path) == before
-
-
-def test_show_prints_and_draws_the_attention_on_a_question(finished, data, tmp_path, capsys):
-    for name in os.listdir(finished):
-        (tmp_path / name).write_bytes((finished / name).read_bytes())
-    capsys.readouterr()
-    script.main(arguments(data, tmp_path, "--evaluate", "--show", "4"))
-    lines = capsys.readouterr().out.split("\n")
-    (first,) = (i for i, line in enumerate(lines) if line.startswith("question 4, task 1"))
-    facts = lines[first + 2:first + 10]  # the fourth question of a story comes after eight facts
-    assert sum(line.startswith("*") for line in facts) == 1 and all(" went to the " in line for line in facts)
-    assert re.match(r"where is \w+\? \w+ \(\d+ %\), (right|wrong, the answer is \w+)", lines[first + 10])
-    with Image.open(tmp_path / f"{NAME}.question-4.png") as picture:
-        assert min(picture.size) > 100
-    with pytest.raises(data_utils.DataError, match="there are 400 test questions"):
-        script.main(arguments(data, tmp_path, "--evaluate", "--show", "401"))
 
 
 def test_the_supporting_share_counts_the_strongest_attended_facts():

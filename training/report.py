@@ -24,6 +24,9 @@ def add_options(parser, attends=False):
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
     add("--ensemble", type=seed_list, metavar="SEEDS",
         help="with --evaluate: the mean of the answer distributions of the runs of these seeds, such as 1,2")
+    add("--ask", action="store_true",
+        help="no training, no data: answer questions with the saved weights, about facts from standard input, a line each; a "
+        "question ends with ?, an empty line starts a new story")
     if attends:
         add("--show", type=positive_int, metavar="N",
             help="with --evaluate: print test question N with the attention on its facts, and draw it")
@@ -36,6 +39,8 @@ def check_options(args):
         raise data_utils.DataError("--show looks at one run; leave --ensemble out")
     if (args.ensemble or show) and not args.evaluate:
         raise data_utils.DataError("--ensemble and --show look at saved runs; add --evaluate")
+    if args.ask and args.evaluate:
+        raise data_utils.DataError("--ask and --evaluate are two ways to look at saved runs; give one of them")
 
 
 def test(run, network, babi, attend=None):
@@ -139,6 +144,7 @@ def describe(args, babi, refined=None):
     simulated = simulated_training(refined or {}, babi.files, args)
     print("".join(f"{line}\n" for line in simulated), end="")
     return {"data": data_record(babi.files), "words": babi.words, "answers": babi.answers, "trained_on_simulated": simulated,
+            "longest": [babi.sentences.shape[1], babi.questions.shape[1]],  # --ask pads as the training did
             "validation_inside_training": bool(refined), "refines_sha256": None}
 
 

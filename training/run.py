@@ -22,7 +22,8 @@ from training.command_line import natural_number, positive_int, write_whole
 
 KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
 # Options that say where things lie or what to look at: the course of a training does not depend on them.
-NOT_OF_THE_COURSE = ("data", "cache", "models", "tensorboard", "evaluate", "ensemble", "show", "fresh", "average_permutations")
+NOT_OF_THE_COURSE = ("data", "cache", "models", "tensorboard", "evaluate", "ensemble", "show", "html", "ask", "fresh",
+                     "average_permutations")
 
 
 # Options
