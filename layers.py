@@ -814,6 +814,14 @@ class PerceptronAttention(keras.layers.Layer):
             dense.build((None, features))
 
     def call(self, memories, query):
+        return self.attend(memories, query)[0]
+
+    def attend(self, memories, query):
+        """The output o (looks, heads * features), and the weights softmax(s), (looks, heads, memories).
+
+        Args:
+            As the call arguments.
+        """
         number, features = memories.shape[1:]
         of_query = ops.matmul(query, self.kernel[features:]) + self.bias
         hidden = ops.relu(ops.matmul(memories, self.kernel[:features]) + ops.expand_dims(of_query, 1))
@@ -821,7 +829,7 @@ class PerceptronAttention(keras.layers.Layer):
         for dense in self.deeper:
             hidden = dense(hidden)
         weights = ops.softmax(ops.transpose(ops.reshape(hidden, (-1, number, self.heads)), (0, 2, 1)))
-        return ops.reshape(ops.matmul(weights, memories), (-1, self.heads * features))
+        return ops.reshape(ops.matmul(weights, memories), (-1, self.heads * features)), weights
 
     def compute_output_shape(self, memories_shape, query_shape):
         return (memories_shape[0], self.heads * memories_shape[-1])
@@ -888,7 +896,17 @@ class VisualController(keras.layers.Layer):
             attention.build(memories_shape, sentences_shape)
 
     def call(self, memories, sentences, box_of_look, sentence_of_look, look_of_image):
-        buffer = [[] for _ in range(self.hops)]
+        return self.attend(memories, sentences, box_of_look, sentence_of_look, look_of_image)[0]
+
+    def attend(self, memories, sentences, box_of_look, sentence_of_look, look_of_image):
+        """The working memory buffer, and the weights of all looks of each image.
+
+        Args:
+            As the call arguments.
+        Returns:
+            buffer (images, hops * places, heads * features), weights (images, hops * places, heads, memories).
+        """
+        buffer, weights = ([[] for _ in range(self.hops)] for _ in range(2))
         places = range(self.places)
         for number, of_list in enumerate([places] if self.shared else [[place] for place in places]):
             box = ops.take(memories, box_of_look[:, number], axis=0)
@@ -896,9 +914,11 @@ class VisualController(keras.layers.Layer):
             for k in range(self.hops):
                 if k:
                     query = self.transition(output)
-                output = self.attention[k if self.shared else k * self.places + number](box, query)
-                buffer[k] += [ops.take(output, look_of_image[:, place], axis=0) for place in of_list]
-        return ops.stack([output for hop in buffer for output in hop], axis=1)
+                output, of_look = self.attention[k if self.shared else k * self.places + number].attend(box, query)
+                for place in of_list:
+                    buffer[k].append(ops.take(output, look_of_image[:, place], axis=0))
+                    weights[k].append(ops.take(of_look, look_of_image[:, place], axis=0))
+        return tuple(ops.stack([of_place for hop in hops for of_place in hop], axis=1) for hops in (buffer, weights))
 
     def compute_output_shape(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape,
                              look_of_image_shape):

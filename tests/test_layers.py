@@ -386,6 +386,8 @@ def test_perceptron_attention_is_its_equation(random, heads, scores, activation)
     enlarge(attention, random)
     expected = [equations.look(m, q, perceptron(attention), activation) for m, q in zip(memories, query)]
     np.testing.assert_allclose(attention(memories, query), expected, **TOLERANCE)
+    weights = [equations.look_weights(m, q, perceptron(attention), activation) for m, q in zip(memories, query)]
+    np.testing.assert_allclose(attention.attend(memories, query)[1], weights, **TOLERANCE)
     assert attention.compute_output_shape(memories.shape, query.shape) == (3, heads * 4)
 
 
@@ -411,6 +413,14 @@ def test_visual_controller_looks_at_each_box_of_each_image(random, shared):
         [memories[box_of_look[look, place % lists]] for place, look in enumerate(looks)], sentences[sentence], transition,
         perceptrons) for looks, sentence in zip(look_of_image, sentence_of_image)]
     np.testing.assert_allclose(controller(*inputs), expected, **TOLERANCE)
+    buffer, weights = controller.attend(*inputs)
+    np.testing.assert_allclose(buffer, expected, **TOLERANCE)
+    for image, (looks, sentence) in enumerate(zip(look_of_image, sentence_of_image)):
+        for place, look in enumerate(looks):
+            after_first = np.maximum(expected[image][place] @ transition[0] + transition[1], 0.0)
+            for k, query in enumerate((sentences[sentence], after_first)):
+                np.testing.assert_allclose(weights[image, 3 * k + place], equations.look_weights(
+                    memories[box_of_look[look, place % lists]], query, perceptrons[k, place]), **TOLERANCE)
 
 
 # Reasoning

@@ -113,17 +113,22 @@ def grid_of_memories(box, mean, deviation, kernel_1, bias_1, kernel_2, bias_2):
     return np.array([[*x[r, c], r / rows, c / columns] for r in range(rows) for c in range(columns)])
 
 
-def look(memories, query, perceptron, activation=np.tanh):
-    """Attention of a multilayer perceptron over memories (memories, features); perceptron [(W, b), ...], W of the last a
-    column for each head."""
+def look_weights(memories, query, perceptron, activation=np.tanh):
+    """Weights (heads, memories) of a multilayer perceptron over memories (memories, features); perceptron [(W, b), ...],
+    W of the last a column for each head."""
     scores = []
     for memory in memories:
         x = np.concatenate([memory, query])
         for kernel, bias in perceptron[:-1]:
             x = np.maximum(x @ kernel + bias, 0.0)
         scores.append(activation(x @ perceptron[-1][0] + perceptron[-1][1]))
-    weights = np.exp(scores) / np.sum(np.exp(scores), axis=0)
-    return np.concatenate([sum(weight * memory for weight, memory in zip(of_head, memories)) for of_head in weights.T])
+    return (np.exp(scores) / np.sum(np.exp(scores), axis=0)).T
+
+
+def look(memories, query, perceptron, activation=np.tanh):
+    """What each head sees with `look_weights`, end to end: (heads * features,)."""
+    return np.concatenate([sum(weight * memory for weight, memory in zip(of_head, memories))
+                           for of_head in look_weights(memories, query, perceptron, activation)])
 
 
 def visual_controller(boxes, sentence, transition, perceptrons):
