@@ -167,6 +167,7 @@ def main(argv=None):
 
     # Report, with the weights of the first epoch with the best validation accuracy
     report.test_nlvr(this, network, nlvr)
+    this.release()
 
 
 if __name__ == "__main__":

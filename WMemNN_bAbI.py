@@ -134,6 +134,7 @@ def main(argv=None):
 
     # Report, with the weights of the first epoch with the best validation accuracy
     report.test(this, network, babi, attend)
+    this.release()
 
 
 if __name__ == "__main__":

@@ -105,6 +105,53 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(data, tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
+def test_a_second_process_of_a_run_is_refused(finished, data, tmp_path):
+    """It changes nothing, and what the first one's kill leaves is no lock."""
+    argv = [*arguments(data, tmp_path, epochs="5000"), "--steps-per-epoch", "8"]
+    first = start(argv)
+    wait_for_epoch(first, 1)
+    first.send_signal(signal.SIGSTOP)
+    before = run_files.contents(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "write_whole", None)
+        for options in ([], ["--fresh"]):
+            with pytest.raises(data_utils.DataError, match=f"{NAME}.state.npz: another process is training this run"):
+                script.main([*argv, *options])
+    assert run_files.contents(tmp_path) == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "lock", lambda path: False)
+        script.main(arguments(data, finished, "--evaluate"))  # needs none
+    first.kill()
+    first.communicate()
+    done = len(log(tmp_path))
+    argv[argv.index("--epochs") + 1] = str(done + 1)
+    script.main(argv)
+    assert len(log(tmp_path)) == done + 1
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".lock")]
+
+
+def test_a_lock_whose_file_is_removed_meanwhile_is_taken_anew(tmp_path, monkeypatch):
+    path, flock, tries = tmp_path / ".lock", run.fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not tries:
+            path.unlink()
+        tries.append(descriptor)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(run.fcntl, "flock", late)
+    assert run.lock(path) and path.exists() and len(tries) == 2
+    assert run.lock(path) and len(tries) == 2  # by the same process
+    run.unlock(path)
+    assert not path.exists()
+
+
+def test_without_locks_a_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "fcntl", None)
+    assert run.lock(tmp_path / ".lock") and not os.listdir(tmp_path)
+    run.unlock(tmp_path / ".lock")
+
+
 def test_more_epochs_of_a_constant_rate_go_on(finished, data, tmp_path):
     script.main(arguments(data, tmp_path, epochs="2"))
     script.main(arguments(data, tmp_path, epochs="3"))

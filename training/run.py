@@ -1,4 +1,6 @@
 """A run: its files, how far it got, the epochs it trains, and the record of what ran."""
+import atexit
+import contextlib
 import hashlib
 import importlib.util
 import io
@@ -19,6 +21,11 @@ import numpy as np
 from data_utils import DataError
 from training.backend import keras
 from training.command_line import natural_number, positive_int, write_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows; there nothing keeps two processes from training one run
+    fcntl = None
 
 KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
 # Options that say where things lie or what to look at: the course of a training does not depend on them.
@@ -46,6 +53,53 @@ def add_options(parser, epochs, patience=None):
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--fresh", action="store_true", help="start from the first epoch; an earlier run of this name is moved into a folder earlier-N "
         "beside it; leave it out to go on with the new one")
+
+
+# One process at a time
+
+_locks = {}  # descriptors by path, held until they are released or this process ends
+
+
+def lock(path):
+    """Lock a file, which is made if need be, until `unlock` or the end of this process, `kill -9` included.
+
+    Args:
+        path: str.
+    Returns:
+        bool, whether no other process holds the lock.
+    """
+    path = os.path.realpath(path)
+    try:
+        while fcntl and path not in _locks:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Between the two calls the process that held the lock may have removed the file.
+                if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    _locks[path] = descriptor
+            finally:
+                if path not in _locks:
+                    os.close(descriptor)
+    except BlockingIOError:
+        return False
+    except OSError:  # a disk without locks, or a folder that cannot be written, which the first file will tell
+        pass
+    return True
+
+
+def unlock(path):
+    """Release what `lock` locked, if it did, and remove the file."""
+    descriptor = _locks.pop(os.path.realpath(path), None)
+    if descriptor is not None:
+        with contextlib.suppress(OSError):
+            os.remove(path)
+        os.close(descriptor)
+
+
+@atexit.register
+def _unlock_all():
+    for path in list(_locks):
+        unlock(path)
 
 
 # The state of a run
@@ -130,6 +184,7 @@ class Run:
         self.settings = json.loads(json.dumps(settings))
         self.record = {"arguments": vars(args), "data": data, **record}
         self.rows, self.earlier_parts, self.part = [], [], None
+        self._lock = os.path.join(self.models, f".{name}.lock")
 
     def refine(self, network, name):
         """Start from the weights of another run in the same folder: a refinement. Raises DataError where they do not fit."""
@@ -151,11 +206,23 @@ class Run:
         return patience is not None and bool(self.rows) and len(self.rows) - self.best()["epoch"] >= patience
 
     def check_writable(self):
-        """Make the models folder and try it. Raises OSError."""
+        """Make the models folder, keep other processes out of this run's files, and try the folder.
+
+        Raises:
+            DataError: another process is at work on this run.
+            OSError: the folder cannot be written.
+        """
         os.makedirs(self.models, exist_ok=True)
+        if not lock(self._lock):
+            raise DataError(f"{self.path('state.npz')}: another process is training this run; wait for its end or stop it, or "
+                            "give --models DIR to train elsewhere")
         trial = os.path.join(self.models, f".{self.name}.trial")
         write_whole(trial, b".")
         os.remove(trial)
+
+    def release(self):
+        """Let other processes at this run's files again; the end of this process does so, too."""
+        unlock(self._lock)
 
     def restore(self, model):
         """Bring a compiled model to the last saved state; where there is none, save the one it is in.
