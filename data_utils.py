@@ -38,7 +38,9 @@ HOW_TO_GET_IT = (f"python data/get_babi.py downloads the tasks, python data/simu
 LARGEST_FILE = 100_000_000  # bytes; the largest released one has 4.7 million
 FAILED = 5.0  # per cent of wrong answers above which a task counts as failed
 SIMULATED = "SIMULATED.txt"  # marks a folder of files that a simulator wrote
-VARIANTS = ("en", "en-10k", "hn", "hn-10k", "shuffled", "shuffled-10k")
+# The folders of the release: English with 1,000 or 10,000 training questions a task, the same with validation files of their
+# own, Hindi in Latin letters, and English with the letters of its words exchanged.
+VARIANTS = ("en-10k", "en", "en-valid-10k", "en-valid", "hn-10k", "hn", "shuffled-10k", "shuffled")
 MANIFEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "babi.sha1")
 VOCABULARY = os.path.join(os.path.dirname(MANIFEST), "babi_vocabulary.txt")
 TASKS = (
@@ -174,7 +176,7 @@ class TaskFiles:
 
     Attributes:
         source: str, the folder or archive they came from.
-        texts: dict (task, "train" or "test") -> (name, text); names are relative to the release, "en-10k/qa1_...txt".
+        texts: dict (task, "train", "test" or "valid") -> (name, text); names are relative to the release, "en-10k/qa1_...txt".
         hashes: dict name -> SHA-1 of "blob <size>\\0" + content, as in the manifest of released files.
         simulated: bool, whether a simulator's mark lies beside them.
     """
@@ -184,8 +186,17 @@ class TaskFiles:
     hashes: dict
     simulated: bool = False
 
+    @property
+    def variant(self):
+        """str, one of `VARIANTS`, the folder of the release whose names the files have."""
+        return os.path.dirname(next(iter(self.hashes)))
+
+    def compared(self):
+        """Whether the hashes of the released files of this variant are known."""
+        return any(os.path.dirname(name) == self.variant for name in read_manifest())
+
     def differing(self):
-        """Names of the files that are not byte for byte the released ones."""
+        """Names of the files that are not known to be byte for byte the released ones."""
         released = read_manifest()
         return sorted(name for name, digest in self.hashes.items() if released.get(name) != digest)
 
@@ -216,11 +227,18 @@ def blob_hash(content):
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def task_files(variant, tasks=range(1, 21)):
+    """The files of a variant: dict from a file's name, such as "qa1_train.txt", to its task and "train", "test" or "valid"."""
+    if variant.startswith("en-valid"):
+        return {f"qa{task}_{split}.txt": (task, split) for task in tasks for split in ("train", "valid", "test")}
+    return {f"qa{task}_{TASKS[task - 1]}_{split}.txt": (task, split) for task in tasks for split in ("train", "test")}
+
+
 def read_tasks(path, tasks=range(1, 21)):
-    """Read the train and test files of bAbI tasks from a folder or a .tar.gz, which is read in memory.
+    """Read the files of bAbI tasks from a folder or a .tar.gz, which is read in memory.
 
     `path` may be the folder of the task files itself, a folder or archive in the release's layout (en-10k is taken),
-    or such a folder or archive with a variant appended: `tasks_1-20_v1-2.tar.gz/en` is the 1k data.
+    or such a folder or archive with one of `VARIANTS` appended: `tasks_1-20_v1-2.tar.gz/en` is the 1k data.
 
     Args:
         path: str.
@@ -235,13 +253,14 @@ def read_tasks(path, tasks=range(1, 21)):
         root, variant = os.path.split(root)
     if not os.path.exists(root):
         raise DataError(f"{path}: no such file or folder; {HOW_TO_GET_IT}")
-    wanted = {f"qa{task}_{TASKS[task - 1]}_{split}.txt": (task, split)
-              for task in tasks for split in ("train", "test")}
+    wanted = task_files(variant, tasks)
     try:
         if os.path.isdir(root):
             places = [os.path.join(root, RELEASE, variant), os.path.join(root, variant)]
             if root == path.rstrip("/"):  # no variant was named, which the files themselves might not be
                 places.append(root)
+                wanted = max((wanted, task_files("en-valid", tasks)), key=lambda names: any(
+                    os.path.exists(os.path.join(place, name)) for place in places for name in names))
             contents, variant, simulated = _read_folder(places, wanted)
         else:
             contents, simulated = _read_archive(root, variant, wanted)
@@ -256,7 +275,8 @@ def read_tasks(path, tasks=range(1, 21)):
     digests = {name: blob_hash(contents[name]) for name in wanted}
     if variant not in VARIANTS:  # a folder of any name: the variant is the one whose files these are
         released = read_manifest()
-        variant = max(("en-10k", "en"), key=lambda v: sum(released.get(f"{v}/{n}") == h for n, h in digests.items()))
+        variant = max((v for v in VARIANTS if task_files(v, tasks) == wanted),
+                      key=lambda v: sum(released.get(f"{v}/{name}") == digest for name, digest in digests.items()))
     texts, hashes = {}, {}
     for name, key in wanted.items():
         try:
@@ -336,6 +356,7 @@ class Babi:
         questions: int32 (distinct questions, longest question), word numbers.
         padding: str, what absent words and facts are to a model. "read": words are padded on the left, and a batch has a
             slot for the absent facts of a story, see `batches.StoryBatch`. "masked": they are to have no influence.
+        validation: Stories of validation files of their own, or None where there are none.
         train, test: Stories.
         extra: Stories, more questions to train on, none as a rule.
         files: TaskFiles that train and test were read from.
@@ -350,6 +371,7 @@ class Babi:
     extra: Stories
     files: TaskFiles
     padding: str = "read"
+    validation: Stories = None
 
     def word_rows(self):
         """Rows of a table of word embeddings: padding, the words, the time words."""
@@ -367,16 +389,20 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
         like: dict with the lists of str "words" and "answers", such as the record of an earlier run, to number words and
             answers as that did. By default all answers of the tasks' train and test files, and all words and lower-case
             answers, each in alphabetical order.
-        extra_train: dict task -> text of a task file with more questions to train on.
+        extra_train: dict task -> text of a task file with more questions, in English, to train on.
         word_answers: bool, whether the answers are numbered as the words are, 0 and time words included; ignored if "answers"
             are given.
     Returns:
         Babi.
     Raises:
-        DataError: as `read_tasks` and `parse_task`; also a word or an answer that is not in the lists given.
+        DataError: as `read_tasks` and `parse_task`; also a word or an answer that is not in the lists given, or more questions
+            for files that are not in English.
     """
     words, answers = (like or {}).get("words"), (like or {}).get("answers")
     files = read_tasks(path, tasks)
+    if extra_train and not files.variant.startswith("en"):
+        raise DataError(f"{files.source}: {files.variant} is not in English, as simulated questions are; leave "
+                        "--extra-simulated out")
     parsed = {key: parse_task(text, f"{files.source}: {name}") for key, (name, text) in files.texts.items()}
     parsed |= {(task, "extra"): parse_task(text, f"extra training questions of task {task}")
                for task, text in (extra_train or {}).items()}
@@ -438,20 +464,26 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
                        np.array([task for _, task in items], np.int32), supporting)
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
-                stories("train"), stories("test"), stories("extra"), files, padding)
+                stories("train"), stories("test"), stories("extra"), files, padding,
+                stories("valid") if any(split == "valid" for _, split in parsed) else None)
 
 
-def split_validation(stories, seed):
-    """Set a tenth of each task's questions apart for validation, at random by question.
+def split_validation(babi, seed):
+    """What to train on and what to validate on: validation files where there are some, else a tenth of the training files.
+
+    The tenth is of each task's questions, at random by question.
 
     Args:
-        stories: Stories.
+        babi: Babi.
         seed: int.
     Returns:
         training and validation questions, Stories; 9,000 and 1,000 a task in en-10k.
     Raises:
         DataError: no question is left to train on.
     """
+    if babi.validation is not None:
+        return babi.train, babi.validation
+    stories = babi.train
     random = np.random.default_rng([seed, 0])
     held_out = np.zeros(len(stories), bool)
     for task in np.unique(stories.task):

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Download the bAbI tasks v1.2 and install them, checked file by file against the released ones.
 
+The hashes of the folders en and en-10k are known here. The other folders of the release are installed where a source has all
+of their files.
+
 Weston et al. 2015, "Towards AI-Complete Question Answering: A Set of Prerequisite Toy Tasks", arXiv 1502.05698.
 The tasks are under the Creative Commons Attribution 3.0 licence.
 """
@@ -16,7 +19,7 @@ ADDRESSES = (
     "https://s3.amazonaws.com/text-datasets/babi_tasks_1-20_v1-2.tar.gz",
 )
 NOTES = ("README.txt", "LICENSE.txt")  # installed where the archive has them
-# The archive has 11.7 MB, and its largest task file 4.7; it also holds Hindi and shuffled tasks.
+# The archive has 11.7 MB, and its largest task file 4.7.
 DOWNLOAD_BYTES, FILE_BYTES, UNPACKED_BYTES = 50_000_000, 20_000_000, 1_000_000_000
 
 
@@ -32,6 +35,18 @@ def parse_arguments(argv=None):
     return args
 
 
+def file_names(manifest):
+    """The names of all files of the release, such as "hn/qa1_single-supporting-fact_test.txt": dict from folder to list.
+
+    Args:
+        manifest: dict, see `data_utils.read_manifest`.
+    """
+    names = {variant: [f"{variant}/{name}" for name in data_utils.task_files(variant)] for variant in data_utils.VARIANTS}
+    for variant in {os.path.dirname(name) for name in manifest}:
+        names[variant] = [name for name in manifest if os.path.dirname(name) == variant]
+    return names
+
+
 def read_files(path, manifest):
     """Read the released files, and the notes beside them, from an archive or folder.
 
@@ -39,12 +54,17 @@ def read_files(path, manifest):
         path: str.
         manifest: dict, see `data_utils.read_manifest`.
     Returns:
-        dict from name to content, every name of the manifest among them.
+        dict from name to content: of the folders of the manifest all files, or none where the source has only other
+        folders; of each other folder all files, or none where some are missing, which is printed.
     Raises:
         DataError: as `fetch.read_members`; files missing; two copies of the data.
     """
+    names = file_names(manifest)
+    every = [name for of_variant in names.values() for name in of_variant]
+    known = {*every}
+
     def wanted(name):
-        return "/".join(name.split("/")[-2:]) in manifest or name in NOTES or \
+        return "/".join(name.split("/")[-2:]) in known or name in NOTES or \
             name in {f"{RELEASE}/{note}" for note in NOTES}
 
     contents, bases = {}, set()
@@ -56,23 +76,29 @@ def read_files(path, manifest):
                 raise DataError(f"{path}: holds the tasks twice, in {' and '.join(repr(b) for b in sorted(bases))}; "
                                 "give --from the folder of one of them")
     prefix = f"{base}/" if (base := "".join(bases)) else ""
-    files = {name: contents[prefix + name] for name in (*manifest, *NOTES) if prefix + name in contents}
+    files = {name: contents[prefix + name] for name in (*every, *NOTES) if prefix + name in contents}
+    for variant, of_variant in names.items():
+        missing = [name for name in of_variant if name not in files]
+        if missing and len(missing) < len(of_variant) and of_variant[0] not in manifest:
+            print(f"{variant}: left out, since {len(missing)} of {len(of_variant)} files are missing: "
+                  f"{fetch.listing(missing)}")
+            files = {name: content for name, content in files.items() if name not in of_variant}
     missing = [name for name in manifest if name not in files]
-    if missing:
+    if missing and (len(missing) < len(manifest) or not {*files}.difference(NOTES)):
         raise DataError(f"{path}: {len(missing)} of {len(manifest)} files are missing: {fetch.listing(missing)}; "
                         f"give --from the whole {RELEASE}.tar.gz")
     return files
 
 
 def differing_files(files, manifest):
-    """Names of the files whose content is not the released one."""
-    return [name for name in manifest if data_utils.blob_hash(files[name]) != manifest[name]]
+    """Names of the files whose content is known not to be the released one."""
+    return [name for name in manifest if name in files and data_utils.blob_hash(files[name]) != manifest[name]]
 
 
 def read_installed(folder, manifest):
-    """The files of the manifest that a folder has: dict from name to content."""
+    """The files of the release that a folder has, notes included: dict from name to content."""
     installed = {}
-    for name in manifest:
+    for name in (*NOTES, *(name for of_variant in file_names(manifest).values() for name in of_variant)):
         path = os.path.join(folder, *name.split("/"))
         if os.path.isfile(path) and os.path.getsize(path) <= FILE_BYTES:
             with open(path, "rb") as file:
@@ -87,7 +113,7 @@ def difference(folder, installed, manifest):
     if os.path.exists(os.path.join(folder, fetch.SIMULATED)):
         return "holds simulated tasks"
     missing = [name for name in manifest if name not in installed]
-    differing = [name for name in installed if data_utils.blob_hash(installed[name]) != manifest[name]]
+    differing = differing_files(installed, manifest)
     found = [f"{len(names)} of {len(manifest)} files {what} ({fetch.listing(names)})"
              for names, what in ((missing, "are missing"), (differing, "are not the released ones")) if names]
     return "; ".join(found)
@@ -124,6 +150,8 @@ def _download_from(address, part, manifest, limits):
         resumed = fetch.download(address, part, DOWNLOAD_BYTES, **limits)
         try:
             files = read_files(part, manifest)
+            if not set(manifest) <= set(files):
+                raise DataError(f"lacks the folders {' and '.join(sorted({os.path.dirname(name) for name in manifest}))}")
             differing = differing_files(files, manifest)
             if differing:
                 raise DataError(f"{len(differing)} of {len(manifest)} files are not the released ones: "
@@ -156,10 +184,12 @@ def get(out, source=None, allow_differing=False, manifest=None, addresses=ADDRES
     if os.path.lexists(target):
         installed = read_installed(target, manifest)
         found = difference(target, installed, manifest)
-        if not found:
-            print(f"{shown}: already there, all {len(manifest)} files are the released ones")
+        if not found and (source is None or not os.path.exists(source)):
+            print(f"{shown}: already there, all {len(manifest)} files are the released ones"
+                  + _not_compared(installed, manifest))
             return
-        print(f"{shown}: {found}; it stays until it can be replaced")
+        if found:
+            print(f"{shown}: {found}; it stays until it can be replaced")
     with fetch.parent_folder(target):
         if source is None:
             files = download_files(f"{target}.tar.gz.part", manifest, addresses, out, **limits)
@@ -170,17 +200,29 @@ def get(out, source=None, allow_differing=False, manifest=None, addresses=ADDRES
             raise DataError(f"{source}: {len(differing)} of {len(manifest)} files are not the released ones: "
                             f"{fetch.listing(differing, 10)}; --allow-differing installs them all the same")
         simulated = os.path.exists(os.path.join(target, fetch.SIMULATED))
-        if not simulated and all(installed.get(name) == files[name] for name in manifest):
-            print(f"{shown}: already there, the same files as in {source}")
+        tasks = {name: content for name, content in files.items() if name not in NOTES}
+        if not simulated and all(installed.get(name) == content for name, content in tasks.items()):
+            print(f"{shown}: already there, the same files as in {source}{_not_compared(tasks, manifest)}")
             return
+        if not simulated:  # folders of the release that the source lacks stay
+            replaced = {os.path.dirname(name) for name in tasks}
+            files = {name: content for name, content in installed.items() if os.path.dirname(name) not in replaced} | files
+            differing = differing_files(files, manifest)
         with fetch.temporary_folder(target) as new:
             for name, content in files.items():
                 fetch.write_file(new, name, content)
             former = fetch.install(new, target)
     if former:
         print(f"the former folder, which has files of its own, is now {former}")
-    print(f"{shown}: installed, {len(manifest) - len(differing)} of {len(manifest)} files are the released ones"
-          + (f"; not the released ones: {', '.join(differing)}" if differing else ""))
+    compared = [name for name in manifest if name in files]
+    print(f"{shown}: installed, {len(compared) - len(differing)} of {len(compared)} files are the released ones"
+          + (f"; not the released ones: {', '.join(differing)}" if differing else "") + _not_compared(files, manifest))
+
+
+def _not_compared(files, manifest):
+    """A few words on the folders of some files whose released hashes are not known, such as "; also there, ...: hn"."""
+    folders = sorted({os.path.dirname(name) for name in files if name not in manifest and name not in NOTES})
+    return f"; also there, without known hashes: {', '.join(folders)}" if folders else ""
 
 
 def main(argv=None):

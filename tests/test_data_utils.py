@@ -192,6 +192,52 @@ def test_a_variant_that_is_not_there_is_not_another(small, tmp_path):
         data_utils.read_tasks(str(tmp_path / "files" / "en"), [1, 2])
 
 
+def with_other_folders(small):
+    """Add folders with the names of the release's other ones to small files, of which they are copies."""
+    release = os.path.join(small, "tasks_1-20_v1-2")
+    for variant in data_utils.VARIANTS[1:]:
+        os.mkdir(os.path.join(release, variant))
+        for name, (task, split) in data_utils.task_files(variant, [1, 2]).items():
+            source = f"qa{task}_{data_utils.TASKS[task - 1]}_{'train' if split == 'train' else 'test'}.txt"
+            shutil.copy(os.path.join(release, "en-10k", source), os.path.join(release, variant, name))
+    return release
+
+
+def test_the_other_folders_of_the_release_are_read(small, tmp_path):
+    release = with_other_folders(small)
+    packed = archive(tmp_path / "babi.tar.gz", release_members(small))
+    for variant in data_utils.VARIANTS:
+        files = data_utils.read_tasks(f"{small}/{variant}", [1, 2])
+        assert files.variant == variant and len(files.texts) == (6 if "valid" in variant else 4)
+        assert files.compared() == (variant in ("en", "en-10k"))
+        for path in (f"{packed}/{variant}", f"{release}/{variant}"):
+            assert data_utils.read_tasks(path, [1, 2]).fingerprint() == files.fingerprint()
+    os.rename(os.path.join(release, "en-valid"), tmp_path / "mine")
+    assert (1, "valid") in data_utils.read_tasks(str(tmp_path / "mine"), [1, 2]).texts
+    os.remove(os.path.join(release, "en-valid-10k", "qa2_valid.txt"))
+    with pytest.raises(data_utils.DataError, match="1 of 6 task files are missing, the first qa2_valid.txt"):
+        data_utils.read_tasks(f"{small}/en-valid-10k", [1, 2])
+
+
+def test_validation_files_take_the_place_of_a_share_of_the_training_files(small):
+    with_other_folders(small)
+    plain, babi = data_utils.load_babi(small, [1, 2]), data_utils.load_babi(f"{small}/en-valid", [1, 2])
+    assert plain.validation is None
+    training, validation = data_utils.split_validation(babi, 5)
+    assert training is babi.train and validation is babi.validation and len(training) == 400
+    for field in ("facts", "question", "answer", "task", "supporting"):
+        np.testing.assert_array_equal(getattr(validation, field), getattr(babi.test, field))
+
+
+def test_extra_questions_are_in_english(small):
+    with_other_folders(small)
+    extra = {1: TEXT}
+    assert len(data_utils.load_babi(f"{small}/en-valid", [1], extra_train=extra).extra) == 3
+    for variant in ("hn", "shuffled-10k"):
+        with pytest.raises(data_utils.DataError, match=f"{variant} is not in English.*leave --extra-simulated out"):
+            data_utils.load_babi(f"{small}/{variant}", [1], extra_train=extra)
+
+
 def test_unreadable_data_is_named(small, tmp_path):
     packed = archive(tmp_path / "babi.tar.gz", release_members(small))
     with open(packed, "rb") as file:
@@ -243,10 +289,12 @@ def test_an_unknown_number_is_found_where_it_is_a_word(small, ends):
 
 def test_few_questions_leave_some_for_validation(tmp_path):
     small = small_babi.write_tasks(tmp_path, train=5, test=5)
-    training, validation = data_utils.split_validation(data_utils.load_babi(small, [1]).train, 0)
+    babi = data_utils.load_babi(small, [1])
+    training, validation = data_utils.split_validation(babi, 0)
     assert (len(training), len(validation)) == (4, 1)
+    babi.train = training.take(np.arange(1))
     with pytest.raises(data_utils.DataError, match="none to train on"):
-        data_utils.split_validation(training.take(np.arange(1)), 0)
+        data_utils.split_validation(babi, 0)
 
 
 def test_files_that_are_not_the_released_ones_are_named(small):
@@ -255,12 +303,12 @@ def test_files_that_are_not_the_released_ones_are_named(small):
 
 
 def test_validation_is_a_tenth_of_each_task_at_random_by_the_seed(small):
-    stories = data_utils.load_babi(small, [1, 2]).train
-    stories.question = np.arange(len(stories), dtype=np.int32)
-    training, validation = data_utils.split_validation(stories, 5)
+    babi = data_utils.load_babi(small, [1, 2])
+    babi.train.question = np.arange(len(babi.train), dtype=np.int32)
+    training, validation = data_utils.split_validation(babi, 5)
     assert np.bincount(validation.task).tolist() == [0, 20, 20]
     assert sorted([*training.question, *validation.question]) == list(range(400))
-    again, other = (data_utils.split_validation(stories, seed)[1] for seed in (5, 6))
+    again, other = (data_utils.split_validation(babi, seed)[1] for seed in (5, 6))
     np.testing.assert_array_equal(again.question, validation.question)
     assert set(other.question) != set(validation.question)
 

@@ -288,6 +288,35 @@ def test_from_archives_and_folders(tmp_path, make):
     assert installed(tmp_path / "out") == FILES
 
 
+OTHER_FOLDERS = {f"{variant}/{name}": f"{variant} {name}".encode()
+                 for variant in ("en-valid", "hn") for name in data_utils.task_files(variant)}
+
+
+def test_other_folders_of_the_release_are_installed_where_they_are_whole(tmp_path, capsys):
+    part = {"shuffled/qa1_single-supporting-fact_test.txt": b"x"}
+    source = write(tmp_path / "tasks.tar.gz", tar({**FILES, **OTHER_FOLDERS, **part}))
+    get(tmp_path / "out", source)
+    said = capsys.readouterr().out
+    assert "shuffled: left out, since 39 of 40 files are missing" in said
+    assert "8 of 8 files are the released ones; also there, without known hashes: en-valid, hn\n" in said
+    assert installed(tmp_path / "out") == {**FILES, **OTHER_FOLDERS}
+    before = snapshot(tmp_path)
+    get(tmp_path / "out", source)
+    get(tmp_path / "out")
+    assert capsys.readouterr().out.count("already there") == 2
+    assert snapshot(tmp_path) == before
+
+
+def test_folders_that_a_source_lacks_stay(tmp_path, capsys):
+    hindi = {name: content for name, content in OTHER_FOLDERS.items() if name.startswith("hn/")}
+    get(tmp_path / "out", write(tmp_path / "tasks.tar.gz", tar({**FILES, "README.txt": b"read me"})))
+    assert "without known hashes" not in capsys.readouterr().out
+    get(tmp_path / "out", write_folder(tmp_path / "hindi", hindi))
+    assert "8 of 8 files are the released ones; also there, without known hashes: hn\n" in capsys.readouterr().out
+    assert installed(tmp_path / "out") == {**FILES, **hindi, "README.txt": b"read me"}
+    assert os.listdir(tmp_path / "out") == [RELEASE]
+
+
 def test_already_there_needs_nothing(server, tmp_path, capsys):
     write_folder(tmp_path / RELEASE, {**FILES, "mine.txt": b"mine"})
     before = snapshot(tmp_path)

@@ -99,7 +99,8 @@ def add_babi_options(parser):
     """Add the group of options that say which bAbI questions to read."""
     add = parser.add_argument_group("data").add_argument
     add("--data", metavar="PATH", default="data/babi",
-        help="folder or .tar.gz of the bAbI tasks v1.2; PATH/en is the 1k data (default %(default)s)")
+        help="folder or .tar.gz of the bAbI tasks v1.2; PATH/en is the 1k data, and so for the release's other folders (default "
+        "%(default)s)")
     add("--tasks", type=task_list, metavar="LIST", default=list(range(1, 21)),
         help="tasks to train on jointly, such as 1,2,16-19 (default 1-20)")
 

@@ -145,7 +145,7 @@ def describe(args, babi, refined=None):
     print("".join(f"{line}\n" for line in simulated), end="")
     return {"data": data_record(babi.files), "words": babi.words, "answers": babi.answers, "trained_on_simulated": simulated,
             "longest": [babi.sentences.shape[1], babi.questions.shape[1]],  # --ask pads as the training did
-            "validation_inside_training": bool(refined), "refines_sha256": None}
+            "validation_inside_training": bool(refined) and babi.validation is None, "refines_sha256": None}
 
 
 def data_record(files):
@@ -161,6 +161,8 @@ def describe_data(files):
     """What was read, in one line or two for the reader: simulated, or how many of the files are the released ones."""
     if files.simulated:
         return f"data: {files.source}: {SIMULATED_WARNING}"
+    if not files.compared():
+        return f"data: {files.source}, {files.variant}; the hashes of its released files are not known here"
     differing = files.differing()
     line = f"data: {files.source}, {len(files.hashes) - len(differing)} of {len(files.hashes)} files are the released ones"
     return line + (f";\n      not the released ones: {', '.join(differing)}" if differing else "")
