@@ -186,7 +186,7 @@ def get(out, source=None, allow_differing=False, manifest=None, addresses=ADDRES
         found = difference(target, installed, manifest)
         if not found and (source is None or not os.path.exists(source)):
             print(f"{shown}: already there, all {len(manifest)} files are the released ones"
-                  + _not_compared(installed, manifest))
+                  + _folders(installed, manifest))
             return
         if found:
             print(f"{shown}: {found}; it stays until it can be replaced")
@@ -202,7 +202,7 @@ def get(out, source=None, allow_differing=False, manifest=None, addresses=ADDRES
         simulated = os.path.exists(os.path.join(target, fetch.SIMULATED))
         tasks = {name: content for name, content in files.items() if name not in NOTES}
         if not simulated and all(installed.get(name) == content for name, content in tasks.items()):
-            print(f"{shown}: already there, the same files as in {source}{_not_compared(tasks, manifest)}")
+            print(f"{shown}: already there, the same files as in {source}{_folders(tasks, manifest)}")
             return
         if not simulated:  # folders of the release that the source lacks stay
             replaced = {os.path.dirname(name) for name in tasks}
@@ -216,13 +216,14 @@ def get(out, source=None, allow_differing=False, manifest=None, addresses=ADDRES
         print(f"the former folder, which has files of its own, is now {former}")
     compared = [name for name in manifest if name in files]
     print(f"{shown}: installed, {len(compared) - len(differing)} of {len(compared)} files are the released ones"
-          + (f"; not the released ones: {', '.join(differing)}" if differing else "") + _not_compared(files, manifest))
+          + (f"; not the released ones: {', '.join(differing)}" if differing else "") + _folders(files, manifest))
 
 
-def _not_compared(files, manifest):
-    """A few words on the folders of some files whose released hashes are not known, such as "; also there, ...: hn"."""
-    folders = sorted({os.path.dirname(name) for name in files if name not in manifest and name not in NOTES})
-    return f"; also there, without known hashes: {', '.join(folders)}" if folders else ""
+def _folders(files, manifest):
+    """A few words on the folders of some files, such as "; folders: en, hn; no hashes are known of hn"."""
+    folders = sorted({os.path.dirname(name) for name in files}.difference([""]))
+    others = [folder for folder in folders if folder not in {os.path.dirname(name) for name in manifest}]
+    return f"; folders: {', '.join(folders)}" + (f"; no hashes are known of {', '.join(others)}" if others else "")
 
 
 def main(argv=None):

@@ -298,7 +298,8 @@ def test_other_folders_of_the_release_are_installed_where_they_are_whole(tmp_pat
     get(tmp_path / "out", source)
     said = capsys.readouterr().out
     assert "shuffled: left out, since 39 of 40 files are missing" in said
-    assert "8 of 8 files are the released ones; also there, without known hashes: en-valid, hn\n" in said
+    assert ("8 of 8 files are the released ones; folders: en, en-10k, en-valid, hn; no hashes are known of en-valid, hn\n"
+            in said)
     assert installed(tmp_path / "out") == {**FILES, **OTHER_FOLDERS}
     before = snapshot(tmp_path)
     get(tmp_path / "out", source)
@@ -310,9 +311,9 @@ def test_other_folders_of_the_release_are_installed_where_they_are_whole(tmp_pat
 def test_folders_that_a_source_lacks_stay(tmp_path, capsys):
     hindi = {name: content for name, content in OTHER_FOLDERS.items() if name.startswith("hn/")}
     get(tmp_path / "out", write(tmp_path / "tasks.tar.gz", tar({**FILES, "README.txt": b"read me"})))
-    assert "without known hashes" not in capsys.readouterr().out
+    assert "8 of 8 files are the released ones; folders: en, en-10k\n" in capsys.readouterr().out
     get(tmp_path / "out", write_folder(tmp_path / "hindi", hindi))
-    assert "8 of 8 files are the released ones; also there, without known hashes: hn\n" in capsys.readouterr().out
+    assert "folders: en, en-10k, hn; no hashes are known of hn\n" in capsys.readouterr().out
     assert installed(tmp_path / "out") == {**FILES, **hindi, "README.txt": b"read me"}
     assert os.listdir(tmp_path / "out") == [RELEASE]
 
