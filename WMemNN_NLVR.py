@@ -85,8 +85,8 @@ def memory_size(text):
     return number
 
 
-def run_name(args):
-    return f"WMemNN_NLVR_{args.ez}_{args.cz}_{args.lz}_{args.mx}_{args.seed}"
+def run_name(args, seed=None):
+    return f"WMemNN_NLVR_{args.ez}_{args.cz}_{args.lz}_{args.mx}_{args.seed if seed is None else seed}"
 
 
 # Model
