@@ -8,6 +8,7 @@ from training.backend import keras
 
 import data_utils
 import layers
+from data.simulate_babi import simulate_task
 from training import babi_extensions, command_line, look, report, run
 from training.batches import PairBatches, story_inputs
 from training.objective import SummedCrossentropy, learning_rate
@@ -31,8 +32,8 @@ def parse_arguments(argv=None):
     group = parser.add_argument_group("the papers', with their values")
     add = group.add_argument
     add("--variant", choices=tuple(VARIANTS), default="santoro",
-        help="whose Relation Network: that of Santoro et al., or that of the script of W-MemNN's authors, with its initial values, "
-        "gates, padding and answers (default %(default)s)")
+        help="whose Relation Network: that of Santoro et al., or that of the script of W-MemNN's authors, with its initial "
+        "values, gates, padding and answers (default %(default)s)")
     add("--embedding-units", type=command_line.positive_int, metavar="N",
         help="size of a word embedding (default 32; authors 30)")
     add("--lstm-units", type=command_line.positive_int, metavar="N",
@@ -91,7 +92,8 @@ def build_model(args, babi):
         else:
             scale = args.embedding_scale
             start = keras.initializers.RandomUniform(-scale, scale), "glorot_normal", "orthogonal"
-        return layers.SentenceEncoder(babi.word_rows(), args.embedding_units, args.lstm_units, "lstm", *start, padding, gate, name=name)
+        return layers.SentenceEncoder(babi.word_rows(), args.embedding_units, args.lstm_units, "lstm", *start, padding, gate,
+                                      name=name)
 
     story = story_inputs(babi, pairs=True)
     objects = layers.ShortTermStorage(encoder("fact_encoder"), name="short_term_storage")(
@@ -125,7 +127,7 @@ def main(argv=None):
     # Data
     keras.utils.set_random_seed(args.seed)
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, word_answers=args.word_answers,
-                                extra_train=babi_extensions.simulated_questions(args))
+                                extra_train=babi_extensions.simulated_questions(args, simulate_task))
     training, validation = data_utils.split_validation(babi, args.seed)
     this = run.Run(args, run_name(args, args.seed), earlier=babi_extensions.EARLIER, **report.describe(args, babi))
 

@@ -8,6 +8,7 @@ from training.backend import keras
 
 import data_utils
 import layers
+from data.simulate_babi import simulate_task
 from training import babi_extensions, command_line, look, report, run
 from training.batches import StoryBatches, story_inputs
 from training.objective import SummedCrossentropy, encoder_initializers, glorot_normal, learning_rate
@@ -110,7 +111,8 @@ def main(argv=None):
     # Data
     keras.utils.set_random_seed(args.seed)
     refined = run.read_run(args, run_name(args, args.seed, args.rd - 1), FIXED, babi_extensions.EARLIER) if args.rd else None
-    babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, refined, babi_extensions.simulated_questions(args))
+    babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, refined,
+                                babi_extensions.simulated_questions(args, simulate_task))
     training, validation = data_utils.split_validation(babi, args.seed)
     if args.rd:
         training = babi.train  # as the authors do: the validation questions are among them

@@ -9,7 +9,6 @@ import numpy as np
 
 import data_utils
 import layers
-from data import simulate_babi
 from training import command_line
 from training.backend import keras
 
@@ -77,10 +76,14 @@ def check_options(args):
 # What is trained on
 
 
-def simulated_questions(args):
-    """The texts of the simulated task files that --extra-simulated asks for, a dict from task."""
-    return {task: simulate_babi.simulate_task(task, args.extra_simulated, args.seed, "extra") for task in args.tasks
-            if args.extra_simulated}
+def simulated_questions(args, simulate):
+    """The texts of the simulated task files that --extra-simulated asks for, a dict from task.
+
+    Args:
+        args: parsed arguments.
+        simulate: function of (task, questions, seed, split) to the text of a task file.
+    """
+    return {task: simulate(task, args.extra_simulated, args.seed, "extra") for task in args.tasks if args.extra_simulated}
 
 
 class Course:
