@@ -64,8 +64,12 @@ def parse_arguments(argv=None):
     add("--padding", choices=("read", "masked"),
         help="whether the GRU reads the padding in front of a sentence, which has an embedding (default read" + as_trained)
     run.add_options(parser, epochs=str(EPOCHS))
-    parser.add_argument_group("looking at results").add_argument(
-        "--evaluate", action="store_true", help="no training: load the saved weights and print the table")
+    add = parser.add_argument_group("looking at results").add_argument
+    add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
+    add("--show", type=command_line.positive_int, metavar="N",
+        help="with --evaluate: print image N of Test-P with where each hop looks in its boxes, and draw it")
+    add("--html", metavar="FILE",
+        help="with --evaluate: write a page of the figures, and of images with where each hop looks in their boxes")
     nlvr_extensions.add_options(parser)
     args = parser.parse_args(argv)
     args.epochs = args.epochs or EPOCHS
@@ -120,6 +124,12 @@ def build_model(args, nlvr):
     return keras.Model(image, answer, name="WMemNN_NLVR")
 
 
+def attend(network, batch):
+    """The attention of a network of `build_model` on the boxes of an `ImageBatch`, (images, hops * places, heads, cells)."""
+    controller = network.get_layer("visual_controller")
+    return controller.attend(*keras.Model(network.input, controller.input)(batch, training=False))[1]
+
+
 def accuracy(y_true, y_pred):
     """Whether each logit has the sign of its label."""
     return keras.ops.cast(keras.ops.equal(y_pred > 0, y_true > 0.5), "float32")
@@ -136,10 +146,11 @@ def load(args, like=None):
 
 def main(argv=None):
     args = parse_arguments(argv)
+    report.check_options(args)
     if args.evaluate:
         saved = run.read_run(args, run_name(args), FIXED, nlvr_extensions.EARLIER)
         nlvr = load(args, saved)
-        report.evaluate_nlvr(args, run_name(args), saved, build_model(args, nlvr), nlvr)
+        report.evaluate_nlvr(args, run_name(args), saved, build_model(args, nlvr), nlvr, attend)
         return
 
     # Data

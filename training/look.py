@@ -1,7 +1,10 @@
-"""Looking into a trained network: where it looks on the facts of a question, and what it answers to questions of one's own."""
+"""Looking into a trained network: where it looks in facts and images, a page of that, and answers to one's own questions."""
+import base64
 import collections
 import difflib
+import html
 import io
+import json
 import os
 import sys
 
@@ -11,12 +14,17 @@ import data_utils
 from training import run as runs
 from training.babi_extensions import EARLIER
 from training.backend import keras
-from training.batches import batches_for, pack_stories
+from training.batches import batches_for, pack_images, pack_stories
 from training.command_line import write_whole
 
 # The most words of a fact and of a question, in each task of the release, for records that do not say them.
-LONGEST = ((6, 3), (6, 4), (6, 7), (7, 6), (6, 7), (6, 5), (6, 6), (6, 4), (7, 5), (9, 5), (8, 3), (8, 3), (8, 3), (8, 6), (5, 5),
-           (4, 4), (11, 11), (9, 9), (7, 10), (6, 7))
+LONGEST = ((6, 3), (6, 4), (6, 7), (7, 6), (6, 7), (6, 5), (6, 6), (6, 4), (7, 5), (9, 5),
+           (8, 3), (8, 3), (8, 3), (8, 6), (5, 5), (4, 4), (11, 11), (9, 9), (7, 10), (6, 7))
+# Of a box of 50 x 50 pixels, a cell of the grid of memories is made of about 9 x 9, and the next is 6 further on.
+CELL_CENTRE, CELL_STEP, BOX_PIXELS = 4.5, 6, data_utils.BOX_SIZE // 2
+TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "look.html")
+PAGE_BYTES, PAGE_RIGHT, PAGE_IMAGES = 4_500_000, 50, 50  # the largest page; of a task right answers, of a split wrong ones
+DIGITS = np.array(list("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"))
 
 
 # Attention on facts
@@ -27,7 +35,8 @@ def attention_on_facts(model, babi, stories, attend):
 
     Args:
         model: functional model.
-        attend: function of (model, `batches.StoryBatch`) to the attention on the facts of all stories, (fact slots, hops, heads).
+        attend: function of (model, `batches.StoryBatch`) to the attention on the facts of all stories, (fact slots, hops,
+            heads).
         babi: data_utils.Babi.
         stories: data_utils.Stories.
     """
@@ -137,6 +146,257 @@ def draw_attention(title, facts, weights, path):
     write_whole(path, content.getvalue())
 
 
+# Attention on images
+
+
+def attention_on_images(network, nlvr, examples, rows, attend, shared):
+    """The attention of a model on the cells of the boxes of images, float32 (rows, hops, places, heads, cells).
+
+    Args:
+        network: functional model.
+        nlvr: data_utils.Nlvr.
+        examples: data_utils.Examples.
+        rows: integers (rows,), number their images from 0, six of an example after those of another.
+        attend: function of (network, `batches.ImageBatch`) to the attention (images, hops * places, heads, cells).
+        shared: bool, as in `batches.pack_images`.
+    """
+    boxes, parts = examples.boxes.reshape(-1, examples.boxes.shape[2]), []
+    for first in range(0, len(rows), 256):
+        part = np.asarray(rows[first:first + 256])
+        batch = pack_images(nlvr, examples.sentence[part // data_utils.PERMUTATIONS], boxes[part], shared=shared)
+        weights = keras.ops.convert_to_numpy(attend(network, batch))
+        parts.append(weights.reshape(len(part), -1, boxes.shape[1], *weights.shape[2:]))
+    return np.concatenate(parts)
+
+
+def show_image(args, nlvr, logits, network, attend, path):
+    """Print an image of Test-P with its sentence and where each hop and head looks in its boxes, and draw it.
+
+    Args:
+        args: parsed arguments with `show`, which counts the images from 1, `data` and `attention`.
+        nlvr: data_utils.Nlvr.
+        logits: (examples, 6), of Test-P.
+        network, attend: as of `attention_on_images`.
+        path: str, of the picture.
+    Raises:
+        DataError: no such image.
+    """
+    examples, row = nlvr.splits["test"], args.show - 1
+    if row >= logits.size:
+        raise data_utils.DataError(f"--show {args.show}: there are {logits.size:,} images in Test-P")
+    example, k = divmod(row, data_utils.PERMUTATIONS)
+    (weights,) = attention_on_images(network, nlvr, examples, [row], attend, args.attention == "shared")
+    hops, places, heads, cells = weights.shape
+    side = round(cells**0.5)
+    text = original_sentences(args.data, "test")[examples.identifiers[example]]
+    answer, share = said_of(logits.flat[row])
+    truth = "true" if examples.label[example] > 0.5 else "false"
+    title = f"{text} {answer} ({100 * share:.0f} %), {'right' if answer == truth else f'wrong, it is {truth}'}"
+    print(f"image {args.show} of Test-P, test-{examples.identifiers[example]}-{k}.png; read as: "
+          f"{sentence(nlvr, nlvr.sentences[examples.sentence[example]])}")
+    print("a digit is the attention on a cell in tenths of the largest of its box, which is given above")
+    for hop in range(hops):
+        for head in range(heads):
+            looked = weights[hop, :, head]
+            print(f"hop {hop + 1}" + f", head {head + 1}" * (heads > 1) + ": "
+                  + ", ".join(f"{largest:.3f}" for largest in looked.max(axis=1)))
+            tenths = np.minimum(9, 10 * looked / looked.max(axis=1, keepdims=True)).astype(int).reshape(places, side, side)
+            print("\n".join("  " + "  ".join("".join(map(str, of_box)) for of_box in line) for line in tenths.swapaxes(0, 1)))
+    print(title)
+    draw_image(title, nlvr.take_crops(examples.boxes[example, k]), weights, path)
+    print(f"saved: {path}")
+
+
+def original_sentences(folder, split):
+    """The sentences of a split as its file has them, a dict from the identifier of an example."""
+    return {example["identifier"]: example["sentence"]
+            for example in data_utils.read_examples(os.path.join(folder, split, f"{split}.json"))}
+
+
+def said_of(logit):
+    """The answer of a logit, "true" or "false", and its probability."""
+    return "true" if logit > 0 else "false", float(1 / (1 + np.exp(-abs(logit))))
+
+
+def draw_image(title, crops, weights, path):
+    """Draw the boxes of an image, crops (places, 50, 50, 3), and a heat map (hops, places, heads, cells) over each of them."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    hops, places, heads, cells = weights.shape
+    side = round(cells**0.5)
+    first = CELL_CENTRE - CELL_STEP / 2 - 0.5  # the middle of a pixel is at a whole number
+    extent = first, first + side * CELL_STEP, first + side * CELL_STEP, first
+    figure, axes = plt.subplots(1 + hops * heads, places, figsize=(2 * places, 2.1 * (1 + hops * heads)), layout="constrained")
+    for place, crop in enumerate(crops):
+        for number, axis in enumerate(axes[:, place]):
+            axis.imshow(crop)
+            axis.set(xticks=[], yticks=[])
+            if number:
+                hop, head = divmod(number - 1, heads)
+                look = weights[hop, place, head]
+                axis.imshow(look.reshape(side, side), cmap="Reds", alpha=look.reshape(side, side) / look.max(), vmin=0,
+                            extent=extent)
+                axis.set(xlim=(-0.5, BOX_PIXELS - 0.5), ylim=(BOX_PIXELS - 0.5, -0.5))
+                axis.set_title(f"hop {hop + 1}" + f", head {head + 1}" * (heads > 1) + f": {look.max():.3f}", fontsize=8)
+    figure.suptitle(title, fontsize=10, wrap=True)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=120)
+    plt.close(figure)
+    write_whole(path, content.getvalue())
+
+
+# A page to look at
+
+
+def write_stories_page(path, name, lines, babi, result, distributions, attention):
+    """Write a page of the errors on bAbI, and of questions with the attention on their facts.
+
+    Args:
+        path: str, of the page.
+        name: str, of the run.
+        lines: list of str, what the reader should know of data and training.
+        babi: data_utils.Babi.
+        result: dict, as of `report.test_result`.
+        distributions: (questions, answers).
+        attention: (questions, mx, hops, heads).
+    """
+    stories, answers = babi.test, np.argmax(distributions, axis=1)
+    right = answers == stories.answer
+    hops, heads = attention.shape[2:]
+
+    def items(rows):
+        texts = {}
+        found = []
+        for row in rows:
+            facts, supporting, weights = looks(babi, stories, row, attention)
+            found.append({
+                "id": f"question-{row + 1}", "name": f"question {row + 1}", "group": str(stories.task[row]),
+                "text": sentence(babi, babi.questions[stories.question[row]]) + "?", "answer": babi.answers[answers[row]],
+                "share": f"{100 * distributions[row, answers[row]]:.1f}", "truth": babi.answers[stories.answer[row]],
+                "right": bool(right[row]), "facts": [texts.setdefault(fact, len(texts)) for fact in facts],
+                "supporting": np.flatnonzero(supporting).tolist(), "weights": _in_characters(weights)})
+        return {"items": found, "texts": list(texts)}
+
+    groups = {task: f"task {task}, {data_utils.TASKS[int(task) - 1].replace('-', ' ')}" for task in result["error"]}
+    attended = result.get("attended", {})
+    table = [["task", "questions", "wrong", "error %", "attended %"]] + [
+        [groups[task], f"{result['questions'][task]:,}", f"{result['wrong'][task]:,}", f"{error:.1f}",
+         f"{attended[task]:.1f}" if task in attended else "–"] for task, error in result["error"].items()]
+    _write_page(path, {
+        "kind": "facts", "title": f"{name}: test questions", "lines": lines, "table": table, "groups": groups,
+        "summary": f"Mean error {result['mean_error']:.2f} %, failed tasks (error > {data_utils.FAILED:g} %): "
+                   f"{len(result['failed_tasks'])} of {len(result['error'])}",
+        "everything": "all tasks", "hops": hops, "heads": heads}, stories.task, right, items, "task")
+
+
+def write_images_page(path, name, lines, args, nlvr, results, logits, network, attend):
+    """Write a page of the figures on NLVR, and of images with their sentences and where each hop looks in the boxes.
+
+    Args:
+        path: str, of the page.
+        name: str, of the run.
+        lines: list of str, what the reader should know of the training.
+        args: parsed arguments with `data` and `attention`.
+        nlvr: data_utils.Nlvr.
+        results: dict from split, or "SPLIT, averaged", to the figures of `report.measure`.
+        logits: dict from split to (examples, 6).
+        network, attend: as of `attention_on_images`.
+    """
+    # The first of the six images of each example, of all splits one after the other.
+    images = [(split, row) for split, values in logits.items() for row in range(0, values.size, data_utils.PERMUTATIONS)]
+    split_of_image = np.array([split for split, _ in images])
+    right = np.array([(logits[split].flat[row] > 0) == (nlvr.splits[split].label[row // data_utils.PERMUTATIONS] > 0.5)
+                      for split, row in images])
+    shape = {}
+
+    def items(chosen):
+        crops, found = {}, []
+        for split in logits:
+            rows = [images[number][1] for number in chosen if images[number][0] == split]
+            if not rows:
+                continue
+            examples, texts = nlvr.splits[split], original_sentences(args.data, split)
+            attention = attention_on_images(network, nlvr, examples, rows, attend, args.attention == "shared")
+            shape.update(zip(("hops", "places", "heads", "cells"), attention.shape[1:]))
+            largest = attention.max(axis=-1, keepdims=True)
+            for row, weights, strongest in zip(rows, attention / largest, largest):
+                example, k = divmod(row, data_utils.PERMUTATIONS)
+                answer, share = said_of(logits[split].flat[row])
+                truth = "true" if examples.label[example] > 0.5 else "false"
+                image = f"{split}-{examples.identifiers[example]}-{k}"
+                found.append({
+                    "id": image, "name": f"{image}.png", "group": split, "text": texts[examples.identifiers[example]],
+                    "answer": answer, "share": f"{100 * share:.1f}", "truth": truth, "right": answer == truth,
+                    "boxes": [crops.setdefault(int(box), len(crops)) for box in examples.boxes[example, k]],
+                    "weights": _in_characters(weights), "strongest": np.round(strongest.ravel().astype(float), 4).tolist()})
+        return {"items": found, "crops": [_png(crop) for crop in nlvr.take_crops(np.array(list(crops), int))],
+                "hops": shape["hops"], "heads": shape["heads"], "side": round(shape["cells"]**0.5),
+                "inset": _inset(round(shape["cells"]**0.5))}
+
+    table = [["split", "images", "majority %", "accuracy %", "consistency %", "of sentences %"]] + [
+        [data_utils.split_name(way), f"{result['images']:,}", *(f"{result[key]:.2f}" for key in (
+            "majority", "accuracy", "consistency", "sentence_consistency"))] for way, result in results.items()]
+    _write_page(path, {
+        "kind": "images", "title": f"{name}: images and sentences", "lines": lines, "table": table,
+        "groups": {split: data_utils.split_name(split) for split in logits}, "summary": "Accuracy",
+        "everything": "all splits"}, split_of_image, right, items,
+        "split, the first of the six images of each example", PAGE_IMAGES)
+
+
+def _inset(side):
+    """Where a grid of cells lies over a box: its distance from the four edges, for CSS."""
+    first = 100 * (CELL_CENTRE - CELL_STEP / 2) / BOX_PIXELS
+    last = 100 - first - 100 * side * CELL_STEP / BOX_PIXELS
+    return f"{first:g}% {last:g}% {last:g}% {first:g}%"
+
+
+def _png(crop):
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(crop).save(content, "PNG", optimize=True)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def _in_characters(weights):
+    """Weights from 0 to 1 as text, a character of `DIGITS` each."""
+    return "".join(DIGITS[np.rint((len(DIGITS) - 1) * weights).astype(int).ravel()])
+
+
+def _write_page(path, page, group, right, items, of, most_wrong=None):
+    """Write a page with as many answers as leave it small: wrong ones and the first right ones of each group.
+
+    Args:
+        path: str.
+        page: dict of JSON values, as the template reads them.
+        group: array (answers,), the group of each.
+        right: booleans (answers,).
+        items: function of the numbers of some answers to a dict with their "items" and what these refer to.
+        of: str, what a group is, for the reader.
+        most_wrong: int, the most wrong answers of a group; by default all.
+    """
+    with open(TEMPLATE, encoding="utf-8") as file:
+        template = file.read()
+    total = max(np.sum(~right & (group == name)) for name in np.unique(group))
+    most = most_wrong or max(total, PAGE_RIGHT)
+    while True:
+        most_right = min(PAGE_RIGHT, most)
+        chosen = np.concatenate([np.flatnonzero((group == name) & (right == kind))[:number] for name in np.unique(group)
+                                 for kind, number in ((False, most), (True, most_right))])
+        kept = (f"Listed of each {of}: {'all' if most >= total else f'the first {most:,}'} wrong and the first {most_right} "
+                "right answers.")
+        text = json.dumps({**page, **items(np.sort(chosen)), "kept": kept}, ensure_ascii=False, separators=(",", ":"))
+        text = text.replace("<", "\\u003c")  # so that no text ends the script that holds it
+        content = template.replace("$TITLE", html.escape(page["title"])).replace("$DATA", text).encode()
+        if len(content) <= PAGE_BYTES or most <= 1:
+            break
+        most //= 2
+    write_whole(path, content)
+    print(f"saved: {path}, {len(content) / 1e6:.1f} MB")
+
+
 # Questions of one's own
 
 
@@ -174,7 +434,8 @@ def ask(args, name, fixed, build_model, attend=None):
             else:
                 question = _numbers(line, record["words"], longest[1])
                 if not facts and args.padding == "masked":
-                    raise data_utils.DataError("no fact comes before that question, and these weights need one; give a fact first")
+                    raise data_utils.DataError("no fact comes before that question, and these weights need one; give a fact "
+                                               "first")
                 print(_answer(network, _story(args, record, longest, facts, question), attend), flush=True)
         except data_utils.DataError as error:
             if not terminal:
@@ -205,10 +466,10 @@ def _numbers(line, words, longest):
     unknown = [word for word in dict.fromkeys(typed) if word not in known]
     if unknown:
         one_word = [word for word in words if data_utils.tokenize(word) == [word]]  # some words are lists, as answers
+        near = {word: difflib.get_close_matches(word, one_word) for word in unknown}
         raise data_utils.DataError("; ".join(
-            f"{word!r} is unknown to these weights, "
-            + ("known and near: " + ", ".join(near) if (near := difflib.get_close_matches(word, one_word)) else "and no word is near")
-            for word in unknown))
+            f"{word!r} is unknown to these weights, " + (f"known and near: {', '.join(near[word])}" if near[word] else
+                                                         "and no word is near") for word in unknown))
     if len(typed) > longest:
         raise data_utils.DataError(f"{len(typed)} words; these weights were trained with at most {longest} in such a sentence")
     return [known[word] for word in typed]

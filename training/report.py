@@ -30,16 +30,18 @@ def add_options(parser, attends=False):
     if attends:
         add("--show", type=positive_int, metavar="N",
             help="with --evaluate: print test question N with the attention on its facts, and draw it")
+        add("--html", metavar="FILE",
+            help="with --evaluate: write a page of the errors, and of test questions with the attention on their facts")
 
 
 def check_options(args):
     """Raise DataError where the options do not fit together."""
-    show = getattr(args, "show", None)
-    if args.ensemble and show:
-        raise data_utils.DataError("--show looks at one run; leave --ensemble out")
-    if (args.ensemble or show) and not args.evaluate:
-        raise data_utils.DataError("--ensemble and --show look at saved runs; add --evaluate")
-    if args.ask and args.evaluate:
+    looks = [option for option in ("ensemble", "show", "html") if getattr(args, option, None)]
+    if looks and not args.evaluate:
+        raise data_utils.DataError(f"{' and '.join(f'--{option}' for option in looks)}: only of saved runs; add --evaluate")
+    if looks[1:] and looks[0] == "ensemble":
+        raise data_utils.DataError(f"--{looks[1]} looks at one run; leave --ensemble out")
+    if getattr(args, "ask", False) and args.evaluate:
         raise data_utils.DataError("--ask and --evaluate are two ways to look at saved runs; give one of them")
 
 
@@ -92,6 +94,9 @@ def evaluate(args, run_name, fixed, build_model, attend=None):
     print("\n".join([*simulated, table(result, babi.files)]))  # before any file is written
     if getattr(args, "show", None):
         look.show_question(babi, args.show, distributions, attention, _path(args, names[0], f"question-{args.show}.png"))
+    if getattr(args, "html", None):
+        look.write_stories_page(args.html, names[0], [describe_data(babi.files), *simulated], babi, result, distributions,
+                                attention)
     if args.ensemble:
         members = {name: {key: record.get(key) for key in ("best_val_accuracy", "weights_sha256")}
                    for name, record in zip(names, records)}
@@ -275,13 +280,13 @@ def test_nlvr(run, network, nlvr):
         network: functional model, with the weights to be tested.
         nlvr: data_utils.Nlvr.
     """
-    run.record["test"], files = answer_images(run.args, network, nlvr)
+    run.record["test"], files, _ = answer_images(run.args, network, nlvr)
     run.save_record()
     _publish(run.record["test"], files, run.args, run.name, run.args.simulated_sentences)
     print(f"saved: {run.path('weights.h5')}, .csv, .json, {', '.join(f'.{ending}' for ending in files)}")
 
 
-def evaluate_nlvr(args, name, record, network, nlvr):
+def evaluate_nlvr(args, name, record, network, nlvr, attend):
     """Test the saved weights of a run, print what was read and the table of accuracies, and save the answers.
 
     Args:
@@ -290,21 +295,28 @@ def evaluate_nlvr(args, name, record, network, nlvr):
         record: dict, of the run.
         network: functional model, for the weights.
         nlvr: data_utils.Nlvr.
+        attend: as of `look.attention_on_images`.
     Raises:
         DataError: weights that do not fit.
     """
     describe_nlvr(args, nlvr)
     runs.load_weights(network, _path(args, name, "weights.h5"), record.get("weights_sha256"))
-    results, files = answer_images(args, network, nlvr)
-    _publish(results, files, args, name, record["arguments"]["simulated_sentences"])
+    results, files, logits = answer_images(args, network, nlvr)
+    simulated = _publish(results, files, args, name, record["arguments"]["simulated_sentences"])
+    if args.show:
+        look.show_image(args, nlvr, logits["test"], network, attend, _path(args, name, f"image-{args.show}.png"))
+    if args.html:
+        look.write_images_page(args.html, name, simulated, args, nlvr, results, logits, network, attend)
 
 
 def _publish(results, files, args, name, simulated):
-    if simulated:
-        print(f"trained with {simulated} simulated sentences about the images of each training example beside its own")
-    print(table_of_splits(results))
+    """Print the table and write the answers; returns what was simulated, as a list of lines for the reader."""
+    lines = [f"trained with {number} simulated sentences about the images of each training example beside its own"
+             for number in [simulated] if number]
+    print("\n".join([*lines, table_of_splits(results)]))
     for ending, content in files.items():
         write_whole(_path(args, name, ending), content)
+    return lines
 
 
 def answer_images(args, network, nlvr):
@@ -319,14 +331,15 @@ def answer_images(args, network, nlvr):
         network: functional model.
         nlvr: data_utils.Nlvr.
     Returns:
-        two dicts: from split to the figures of `measure`, and from the ending of a file to its content, bytes; with
-        --average-permutations both also of "SPLIT, averaged", whose logits are the means over the six images of an example.
+        three dicts: from split to the figures of `measure`, from the ending of a file to its content, bytes, and from split
+        to the logits, (examples, 6); with --average-permutations the first two also of "SPLIT, averaged", whose logits are
+        the means over the six images of an example.
     """
-    results, files = {}, {}
+    results, files, logits_of = {}, {}, {}
     for split in (split for split in data_utils.SPLIT_NAMES if split in nlvr.splits):
         examples = nlvr.splits[split]
         logits = network.predict(ImageBatches(nlvr, examples, args.batch_size, shared=args.attention == "shared"), verbose=0)
-        logits = logits.reshape(-1, data_utils.PERMUTATIONS)
+        logits_of[split] = logits = logits.reshape(-1, data_utils.PERMUTATIONS)
         ways = {split: logits}
         if args.average_permutations:
             ways[f"{split}, averaged"] = np.broadcast_to(logits.mean(axis=1, keepdims=True), logits.shape)
@@ -335,7 +348,7 @@ def answer_images(args, network, nlvr):
                      for identifier, row in zip(examples.identifiers, values) for k, value in enumerate(row)]
             files[f"{way.replace(', ', '-')}.csv"] = "".join(lines).encode()
             results[way] = measure(examples, values > 0)
-    return results, files
+    return results, files, logits_of
 
 
 def measure(examples, answers):
