@@ -124,6 +124,24 @@ def positive(**sizes):
     return [int(size) for size in sizes.values()]
 
 
+def _integers(numbers):
+    """Numbers of words, rows or stories as every backend can index with them, of whatever type they are, as Embedding does."""
+    numbers = ops.convert_to_tensor(numbers)
+    exact = keras.backend.standardize_dtype(numbers.dtype) in ("int32", "int64")
+    return numbers if exact else ops.cast(numbers, "int32")
+
+
+def _check_same(layer, what, **shapes):
+    """Raise ValueError where the leading sizes of some shapes differ, as far as they are known; None is left out."""
+    sizes = {name: shape[0] for name, shape in shapes.items() if shape is not None and len(shape)}
+    if len({size for size in sizes.values() if isinstance(size, int)}) > 1:
+        raise ValueError(f"{layer.name}: {what} have one size, not " + ", ".join(f"{name} {size}" for name, size in sizes.items()))
+
+
+def _shape(tensor):
+    return None if tensor is None else tensor.shape
+
+
 def _layer_sizes(units):
     """The sizes of the layers of a perceptron as a tuple of int. Raises ValueError where there is none, or one below 1."""
     units = tuple(units)
@@ -270,6 +288,7 @@ class SentenceEncoder(keras.layers.Layer):
         Returns:
             (..., state size): units of a GRU, twice as many of an LSTM.
         """
+        words = _integers(words)
         outer_shape = ops.shape(words)[:-1]
         words = ops.reshape(words, (-1, words.shape[-1]))
         parts, step = (1, self._gru_step) if self.cell == "gru" else (2, self._lstm_step)
@@ -352,11 +371,13 @@ class ShortTermStorage(keras.layers.Layer):
         self.encoder = encoder
 
     def build(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
+        _check_same(self, "the facts", sentence_of_fact=sentence_of_fact_shape, time_of_fact=time_of_fact_shape)
         if not self.encoder.built:
             self.encoder.build(sentences_shape)
 
     def call(self, sentences, sentence_of_fact, time_of_fact):
-        states = ops.take(self.encoder.read(sentences), sentence_of_fact, axis=0)
+        _check_same(self, "the facts", sentence_of_fact=sentence_of_fact.shape, time_of_fact=time_of_fact.shape)
+        states = ops.take(self.encoder.read(sentences), _integers(sentence_of_fact), axis=0)
         return self.encoder.read(ops.expand_dims(time_of_fact, 1), states)[..., :self.encoder.units]
 
     def compute_output_shape(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
@@ -423,7 +444,7 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         for name, shape in (("memories", memories_shape), ("query", query_shape)):
             if shape[-1] != self.units:
                 raise ValueError(f"{self.name}: the last axis of {name} is units = {self.units}, not {shape[-1]}")
-        self._check_story(memories_shape, story_shape)
+        self._check_shapes(memories_shape, query_shape, story_shape, count_shape)
         self.head_kernels = self.add_weight(
             shape=(self.units, self.heads * self.units), initializer=Glorot("uniform", self.heads),
             regularizer=self.kernel_regularizer, name="head_kernels")
@@ -431,9 +452,18 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
             shape=(self.heads * self.units, self.units), initializer=self.output_initializer,
             regularizer=self.kernel_regularizer, name="output_kernel")
 
-    def _check_story(self, memories_shape, story):
-        if len(memories_shape) == 2 and story is None:
+    def _check_shapes(self, memories, query, story, count=None, mask=None):
+        if len(memories) == 2 and story is None:
             raise ValueError(f"{self.name}: memories of shape (facts, units) need story, the row each belongs to")
+        if len(memories) == 2:
+            _check_same(self, "the facts", memories=memories, story=story, count=count, memories_mask=mask)
+            return
+        if story is not None:
+            raise ValueError(f"{self.name}: memories of shape (batch, facts, units) have no story; leave it out, or lay them end "
+                             "to end")
+        _check_same(self, "the stories of the batch", memories=memories, query=query, count=count, memories_mask=mask)
+        _check_same(self, "the facts of a story", memories=memories[1:], **{
+            name: shape[1:] for name, shape in (("count", count), ("memories_mask", mask)) if shape is not None})
 
     def call(self, memories, query, story=None, count=None, memories_mask=None):
         return self.attend(memories, query, story, count, memories_mask)[0]
@@ -444,11 +474,12 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         Args:
             As the call arguments. The weights of slots that belong to no story mean nothing.
         """
+        self._check_shapes(*map(_shape, (memories, query, story, count, memories_mask)))
         batch = ops.shape(query)[0]
         if len(memories.shape) == 3:
             memories, story = lay_end_to_end(memories, memories_mask)
         else:
-            self._check_story(memories.shape, story)
+            story = _integers(story)
             if memories_mask is not None:
                 story = ops.where(memories_mask, story, -1)
         if count is not None:
@@ -544,7 +575,7 @@ class AttentionalController(keras.layers.Layer):
         self.transition[0].build((None, self.units))
         self.transition[1].build((None, max(1, self.units // 2)))
         for attention in self.attention:
-            attention.build(memories_shape, question_shape, story_shape)
+            attention.build(memories_shape, question_shape, story_shape, count_shape)
 
     def call(self, memories, question, story=None, count=None, memories_mask=None):
         return self.attend(memories, question, story, count, memories_mask)[0]
@@ -631,7 +662,7 @@ class RelationalReasoning(keras.layers.Layer):
             for i, size in enumerate(self.units[1:], start=2)]
 
     def build(self, objects_shape, condition_shape, story_shape=None, first_shape=None, second_shape=None, count_shape=None):
-        self._check_pairs(objects_shape, story_shape, first_shape, second_shape)
+        self._check_shapes(objects_shape, condition_shape, story_shape, first_shape, second_shape, count_shape)
         self.kernel = self.add_weight(
             shape=(2 * objects_shape[-1] + condition_shape[-1], self.units[0]), initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer, name="g_1_kernel")
@@ -639,18 +670,29 @@ class RelationalReasoning(keras.layers.Layer):
         for dense, features in zip(self.deeper, self.units):
             dense.build((None, features))
 
-    def _check_pairs(self, objects_shape, *pairs):
-        if len(objects_shape) == 2 and any(part is None for part in pairs):
-            raise ValueError(f"{self.name}: objects of shape (objects, features) need story, first and second")
+    def _check_shapes(self, objects, condition, story, first, second, count=None, mask=None):
+        if len(objects) == 2:
+            if any(part is None for part in (story, first, second)):
+                raise ValueError(f"{self.name}: objects of shape (objects, features) need story, first and second")
+            _check_same(self, "the objects", objects=objects, story=story, count=count, objects_mask=mask)
+            _check_same(self, "the pairs", first=first, second=second)
+            return
+        if any(part is not None for part in (story, first, second)):
+            raise ValueError(f"{self.name}: objects of shape (batch, objects, features) have all pairs; leave story, first and "
+                             "second out, or lay the objects end to end")
+        _check_same(self, "the stories of the batch", objects=objects, condition=condition, count=count, objects_mask=mask)
+        _check_same(self, "the objects of a story", objects=objects[1:], **{
+            name: shape[1:] for name, shape in (("count", count), ("objects_mask", mask)) if shape is not None})
 
     def call(self, objects, condition, story=None, first=None, second=None, count=None, objects_mask=None):
+        self._check_shapes(*map(_shape, (objects, condition, story, first, second, count, objects_mask)))
         features = objects.shape[-1]
         as_first = ops.matmul(objects, self.kernel[:features])
         as_second = ops.matmul(objects, self.kernel[features:2 * features])
         shared = ops.matmul(condition, self.kernel[2 * features:]) + self.bias
         if len(objects.shape) == 2:
-            self._check_pairs(objects.shape, story, first, second)
-            return self._sum_over_listed_pairs(as_first, as_second, shared, story, first, second, count, objects_mask)
+            return self._sum_over_listed_pairs(
+                as_first, as_second, shared, *map(_integers, (story, first, second)), count, objects_mask)
         pairs = ops.expand_dims(as_first + ops.expand_dims(shared, 1), 2) + ops.expand_dims(as_second, 1)
         number = ops.shape(objects)[1] ** 2
         related = ops.reshape(self._deeper(ops.reshape(pairs, (-1, self.units[0]))), (-1, number, self.units[-1]))
@@ -822,6 +864,7 @@ class PerceptronAttention(keras.layers.Layer):
         Args:
             As the call arguments.
         """
+        _check_same(self, "the looks", memories=memories.shape, query=query.shape)
         number, features = memories.shape[1:]
         of_query = ops.matmul(query, self.kernel[features:]) + self.bias
         hidden = ops.relu(ops.matmul(memories, self.kernel[:features]) + ops.expand_dims(of_query, 1))
@@ -888,12 +931,21 @@ class VisualController(keras.layers.Layer):
             for k in range(self.hops) for p in range(1 if shared else self.places)]
 
     def build(self, memories_shape, sentences_shape, box_of_look_shape, sentence_of_look_shape, look_of_image_shape):
+        self._check_shapes(box_of_look_shape, sentence_of_look_shape, look_of_image_shape)
         self.transition = keras.layers.Dense(sentences_shape[-1], activation="relu", dtype=self.dtype_policy,
                                              kernel_initializer=self.transition_initializer,
                                              kernel_regularizer=self.kernel_regularizer, name="transition")
         self.transition.build((None, self.heads * memories_shape[-1]))
         for attention in self.attention:
             attention.build(memories_shape, sentences_shape)
+
+    def _check_shapes(self, box_of_look, sentence_of_look, look_of_image):
+        lists = 1 if self.shared else self.places
+        for name, shape, columns in (("box_of_look", box_of_look, lists), ("sentence_of_look", sentence_of_look, lists),
+                                     ("look_of_image", look_of_image, self.places)):
+            if shape[-1] != columns:
+                raise ValueError(f"{self.name}: the last axis of {name} is {columns}, not {shape[-1]}")
+        _check_same(self, "the looks", box_of_look=box_of_look, sentence_of_look=sentence_of_look)
 
     def call(self, memories, sentences, box_of_look, sentence_of_look, look_of_image):
         return self.attend(memories, sentences, box_of_look, sentence_of_look, look_of_image)[0]
@@ -906,6 +958,8 @@ class VisualController(keras.layers.Layer):
         Returns:
             buffer (images, hops * places, heads * features), weights (images, hops * places, heads, memories).
         """
+        self._check_shapes(box_of_look.shape, sentence_of_look.shape, look_of_image.shape)
+        box_of_look, sentence_of_look, look_of_image = map(_integers, (box_of_look, sentence_of_look, look_of_image))
         buffer, weights = ([[] for _ in range(self.hops)] for _ in range(2))
         places = range(self.places)
         for number, of_list in enumerate([places] if self.shared else [[place] for place in places]):

@@ -638,6 +638,67 @@ def test_wrong_shapes_are_refused_while_a_functional_model_is_made():
         layers.RelationalReasoning([5])(facts, query)
 
 
+ANY_TYPE = ["uint8", "int8", "int64", "float32"]
+
+
+@pytest.mark.parametrize("dtype", ANY_TYPE)
+def test_numbers_may_be_of_any_type(random, dtype):
+    """Of words, rows and stories, as keras.layers.Embedding takes them; float32 is that of an input without a dtype."""
+    words, of_fact = padded_words(random), np.array([2, 0, 2, 5, 1])
+    encoder = layers.SentenceEncoder(12, 4, 3)
+    np.testing.assert_array_equal(encoder(words.astype(dtype)), encoder(words))
+    storage = layers.ShortTermStorage(layers.SentenceEncoder(12, 4, 3))
+    of_facts = of_fact, of_fact + 6
+    expected = storage(words, *(x.astype("int32") for x in of_facts))
+    np.testing.assert_array_equal(storage(words.astype(dtype), *(x.astype(dtype) for x in of_facts)), expected)
+    memories, query = random.normal(size=(5, 4)).astype("float32"), random.normal(size=(2, 4)).astype("float32")
+    story, pairs = np.array([0, 0, 1, 1, 1]), np.array([(0, 1), (2, 2), (4, 3)]).T
+    attention, reasoning = layers.MultiHeadMemoryAttention(3, 4), layers.RelationalReasoning([6])
+
+    def both(kind):
+        return (attention(memories, query, story=story.astype(kind), count=(story + 1).astype(kind)),
+                reasoning(memories, query, story=story.astype(kind), first=pairs[0].astype(kind), second=pairs[1].astype(kind)))
+
+    for given, as_int32 in zip(both(dtype), both("int32")):
+        np.testing.assert_array_equal(given, as_int32)
+
+
+def test_what_does_not_belong_together_is_refused_when_it_is_called(random):
+    """In both layouts, also by layers that are built: nothing is dropped, repeated or left at zero."""
+    attention, reasoning = layers.MultiHeadMemoryAttention(3, 4), layers.RelationalReasoning([6])
+    query, memories = random.normal(size=(2, 4)).astype("float32"), random.normal(size=(2, 3, 4)).astype("float32")
+    laid, story = memories.reshape(6, 4), np.repeat([0, 1], 3).astype("int32")
+    pairs = {"first": np.array([0, 3], "int32"), "second": np.array([1, 4], "int32")}
+    attention(memories, query), reasoning(memories, query)
+    ones, mask = np.ones((2, 3), "int32"), np.ones((2, 3), bool)
+    for layer, argument in (attention, "memories_mask"), (reasoning, "objects_mask"):
+        listed = pairs if layer is reasoning else {}
+        for inputs, more, reason in [
+                ((memories, query[:1]), {}, "stories of the batch have one size"),
+                ((memories[:1], query), {}, "stories of the batch have one size"),
+                ((memories, query), {"count": ones[:1]}, "stories of the batch have one size"),
+                ((memories, query), {"count": ones[:, :2]}, "of a story have one size"),
+                ((memories, query), {argument: mask[:, :2]}, "of a story have one size"),
+                ((memories, query), {"story": story, **listed}, "leave"),
+                ((laid, query), {"story": story[:5], **listed}, "have one size"),
+                ((laid, query), {"story": story, "count": np.ones(5, "int32"), **listed}, "have one size"),
+                ((laid, query), {"story": story, argument: np.ones(1, bool), **listed}, "have one size")]:
+            with pytest.raises(ValueError, match=reason):
+                layer(*inputs, **more)
+    with pytest.raises(ValueError, match="the pairs have one size, not first 2, second 1"):
+        reasoning(laid, query, story=story, first=pairs["first"], second=pairs["second"][:1])
+    storage = layers.ShortTermStorage(layers.SentenceEncoder(9, 4, 3))
+    with pytest.raises(ValueError, match="the facts have one size, not sentence_of_fact 3, time_of_fact 1"):
+        storage(padded_words(random), np.zeros(3, "int32"), np.zeros(1, "int32"))
+    with pytest.raises(ValueError, match="the looks have one size"):
+        layers.PerceptronAttention([6])(memories, query[:1])
+    looks = np.zeros((4, 3), "int32")
+    for of_look, of_image, reason in ((looks[:2], looks, "the looks have one size"), (looks[:, :2], looks, "is 3, not 2"),
+                                      (looks, looks[:, :1], "the last axis of look_of_image is 3, not 1")):
+        with pytest.raises(ValueError, match=reason):
+            layers.VisualController(2, 3, [6])(memories, query, looks, of_look, of_image)
+
+
 def test_sizes_may_be_numbers_of_numpy():
     encoder = layers.SentenceEncoder(np.int64(9), np.int32(3), 4)
     assert through_config(encoder).get_config() == encoder.get_config()
