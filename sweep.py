@@ -21,6 +21,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 import data_utils
@@ -36,6 +37,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
                             "TF_NUM_INTEROP_THREADS"), "1")
 # A worker leaves Ctrl-C to the sweep, which stops it.
 DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+CHILD = "--child"  # with which this script runs a command for a worker, see `run_as_child`
 PAUSE, NOTICE = 1, 600  # seconds between two looks at the runs, and two lines of progress where there is no terminal
 
 
@@ -219,7 +221,7 @@ def train(command, path, backend, folder, cores):
         log.write(f"\n{time.strftime('%Y-%m-%d %H:%M:%S')}, {platform.node()}: {' '.join(command)}\n")
         log.flush()
         start = log.tell()
-        with subprocess.Popen([sys.executable, os.path.join(ROOT, "training", "child.py"), core, sys.executable, *command],
+        with subprocess.Popen([sys.executable, os.path.abspath(__file__), CHILD, core, sys.executable, *command],
                               cwd=folder, env={**os.environ, **ONE_THREAD, "KERAS_BACKEND": backend}, stdin=subprocess.PIPE,
                               stdout=log, stderr=log, start_new_session=True) as child:  # Ctrl-C is for the sweep
             while child.poll() is None:
@@ -349,6 +351,29 @@ def figures(test):
     return {f"{data_utils.split_name(way)} %": result["accuracy"] for way, result in test.items()}
 
 
+def run_as_child(core, *command):
+    """Run a command that ends with the process that started it, even where that one is killed.
+
+    Standard input is a pipe that the starting process keeps open: the system closes it with that process, whatever ends it, and
+    the command is killed. The exit status is that of the command, 128 and its number for a signal.
+
+    Args:
+        core: str, the number of the processor that the command is bound to, or "any".
+        command: str, the words.
+    """
+    if core != "any" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [int(core)])
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def watch():
+        os.read(0, 1)
+        child.kill()
+
+    threading.Thread(target=watch, daemon=True).start()
+    status = child.wait()
+    sys.exit(status if status >= 0 else 128 - status)
+
+
 def figure(value):
     """A figure as text."""
     return f"{value:.2f}" if isinstance(value, float) else str(value)
@@ -409,4 +434,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [CHILD]:
+        run_as_child(*sys.argv[2:])
     command_line.run_script(main, KEPT)
