@@ -193,7 +193,8 @@ class TaskFiles:
 
     def compared(self):
         """Whether the hashes of the released files of this variant are known."""
-        return any(os.path.dirname(name) == self.variant for name in read_manifest())
+        known = {os.path.dirname(name) for name in read_manifest()}
+        return all(os.path.dirname(name) in known for name in self.hashes)
 
     def differing(self):
         """Names of the files that are not known to be byte for byte the released ones."""

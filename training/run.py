@@ -386,7 +386,7 @@ def fit(run, network, model, batches, validation):
         model: compiled functional model: the network, perhaps with auxiliary losses behind it.
         batches, validation: Keras datasets with `steps`, `batch_size`, `total`, `of` (what they hold) and `set_epoch`.
     Raises:
-        DataError: the loss is not finite, or the run's files do not fit.
+        DataError: the loss is not finite, the run's files do not fit, or another process is at work on them.
         OSError: the models folder cannot be written.
     """
     args = run.args
@@ -394,7 +394,16 @@ def fit(run, network, model, batches, validation):
         missing = [package for package in ("tensorflow", "tensorboard") if not importlib.util.find_spec(package)]
         if missing:
             raise DataError(f"--tensorboard needs the package {missing[0]}: pip install {' '.join(missing)}")
-    run.check_writable()
+    try:
+        run.check_writable()
+        _train(run, network, model, batches, validation)
+    except BaseException:
+        run.release()
+        raise
+
+
+def _train(run, network, model, batches, validation):
+    args = run.args
     run.record["parameters"] = network.count_params()
     print(f"{run.name}: {network.count_params():,} parameters; {batches.total:,} training and {validation.total:,} validation "
           f"{batches.of}, {batches.steps:,} batches of {batches.batch_size} an epoch")
