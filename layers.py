@@ -71,7 +71,7 @@ def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_si
     Returns:
         h_length (sentences, units).
     """
-    units, places = state.shape[-1], words.shape[1]
+    units = state.shape[-1]
     vocabulary, is_reset = projected.shape[0], ops.arange(2 * units) >= units
     gate = hard_sigmoid if recurrent_activation == "hard_sigmoid" else ops.sigmoid
 
@@ -93,7 +93,9 @@ def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_si
         empty = ops.zeros_like(state)
         (last, _, _), kept = ops.scan(step, (state, ops.concatenate([empty, empty], axis=1), empty), ops.transpose(words))
 
-        def gradient(*upstream):
+        def gradient(*arguments, upstream=None):  # the backends hand what comes from behind on as the last, or by name
+            of_last = arguments[-1] if upstream is None else upstream
+
             def step_back(carried, kept):
                 (upstream, _), (before, gates, candidate) = carried, kept
                 update, reset = gates[:, :units], gates[:, units:]
@@ -103,7 +105,7 @@ def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_si
                 upstream = upstream * update + through * reset + ops.matmul(into_gates, ops.transpose(of_gates))
                 return (upstream, into_gates), (into_candidate, into_gates)
 
-            (of_state, _), into = ops.scan(step_back, (upstream[-1], ops.zeros_like(kept[1][0])), kept, reverse=True)
+            (of_state, _), into = ops.scan(step_back, (of_last, ops.zeros_like(kept[1][0])), kept, reverse=True)
             before, gates, into_candidate, into_gates = (ops.reshape(x, (-1, x.shape[-1])) for x in (*kept[:2], *into))
             of_projected = [ops.segment_sum(x, ops.reshape(ops.transpose(words), (-1,)), vocabulary)
                             for x in (into_gates, into_candidate)]

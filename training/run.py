@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -320,6 +321,39 @@ class Run:
             "weights_sha256": file_digest(self.path("weights.h5")), "parts": self.parts()})
 
 
+class Interruption(keras.callbacks.Callback):
+    """Heeds Ctrl-C between two batches while a model trains, a second one at once.
+
+    Raised wherever the program is, as Python does it, it may get lost in a callback of the backend. As a context manager it takes
+    Ctrl-C over, unless somebody else has.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.asked = False
+
+    def _ask(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __enter__(self):
+        self.before = signal.getsignal(signal.SIGINT)
+        if self.before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_):
+        if self.before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.before)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.asked:
+            raise KeyboardInterrupt
+
+    on_test_batch_end = on_train_batch_end
+
+
 class Epochs(keras.callbacks.Callback):
     """Around each epoch: its order of batches, its row in the log, what is saved, a line for the reader."""
 
@@ -431,8 +465,9 @@ def _train(run, network, model, batches, validation):
         callbacks = [Epochs(run, network, batches)]
         if args.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
-        model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
-                  callbacks=callbacks, verbose=1 if sys.stdout.isatty() else 0)
+        with Interruption() as interruption:
+            model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
+                      callbacks=[interruption, *callbacks], verbose=1 if sys.stdout.isatty() else 0)
         if run.stalled(args.patience):
             print(f"stopped after epoch {len(run.rows)}: no better validation accuracy for {args.patience} epochs")
     load_weights(network, run.path("weights.h5"))

@@ -1,4 +1,4 @@
-"""The gradient of a model's loss, on TensorFlow and JAX, for tests that compare it with known figures."""
+"""The gradient of a model's loss, on TensorFlow, JAX and torch, for tests that compare it with known figures."""
 import keras
 import numpy as np
 
@@ -22,6 +22,12 @@ def gradients(model, inputs, targets, loss):
 
         found = jax.grad(total)(*([variable.value for variable in variables] for variables in (
             model.trainable_variables, model.non_trainable_variables)))
+    elif keras.backend.backend() == "torch":
+        for variable in model.trainable_variables:
+            variable.value.grad = None
+        total = loss(targets, model(inputs, training=True)) + sum(model.losses)
+        total.backward()
+        found = [variable.value.grad.detach() for variable in model.trainable_variables]
     else:
         import tensorflow as tf
 
