@@ -22,10 +22,14 @@ babi: $(VENV)/run
 	fi
 	$(VENV)/bin/python WMemNN_bAbI.py --data "$(BABI)" $(ARGS)
 
-# Two files at a time; the layers, the authors' figures, and a run that goes on, on both backends, everything else on TensorFlow.
+# Two files at a time; the layers, the authors' figures, and a run that goes on, on JAX as well, the layers on torch where it is
+# installed, everything else on TensorFlow.
 test: $(VENV)/test
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile tests
 	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest -n 2 --dist loadfile tests/test_layers.py tests/test_original_babi.py tests/test_original_nlvr.py tests/test_run.py -k 'test_layers or original or more_epochs'
+	if $(VENV)/bin/python -c 'import torch' 2>/dev/null; then \
+		KERAS_BACKEND=torch $(VENV)/bin/python -m pytest tests/test_layers.py; \
+	fi
 
 $(VENV)/run: requirements.txt
 	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("TensorFlow 2.21 needs Python 3.11 to 3.13; give make PYTHON=...")'
