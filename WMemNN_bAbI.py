@@ -12,9 +12,11 @@ from data.simulate_babi import simulate_task
 from training import babi_extensions, command_line, look, report, run
 from training.batches import StoryBatches, story_inputs
 from training.objective import SummedCrossentropy, encoder_initializers, glorot_normal, learning_rate
+from training.steps import StepsAtOnce
 
 EPOCHS, RATE = 400, 1e-3
 REFINEMENT_EPOCHS, REFINEMENT_RATE, HALVING_EPOCHS = 20, 1e-5, 5
+STEPS_AT_ONCE = 25  # training steps in one call of what is compiled
 FIXED = ("hops", "heads", "relation_units", "padding")  # options that saved weights fix
 
 
@@ -126,12 +128,12 @@ def main(argv=None):
     # Training: summed cross-entropy and L2, Adam, the gradient clipped, the rate of a refinement halved every five epochs
     validation = StoryBatches(babi, validation, 250)
     batches = StoryBatches(babi, training.join(babi.extra), args.batch_size, [args.seed, 1, args.rd], args.steps_per_epoch,
-                           babi_extensions.course(args, babi, network, validation))
+                           babi_extensions.course(args, babi, network, validation), at_once=STEPS_AT_ONCE)
     rate = learning_rate(args, batches.steps, HALVING_EPOCHS if args.rd else None)
-    trained = babi_extensions.with_auxiliary_losses(network, args, babi)
-    trained.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
-                    SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=True,
-                    steps_per_execution=min(25, batches.steps))
+    losses = babi_extensions.with_auxiliary_losses(network, args, babi)
+    trained = StepsAtOnce(losses.input, losses.output)
+    trained.compile(optimizer=keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
+                    loss=SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=True)
     run.fit(this, network, trained, batches, validation)
 
     # Report, with the weights of the first epoch with the best validation accuracy

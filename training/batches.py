@@ -55,6 +55,9 @@ class PairBatch(NamedTuple):
     second_of_pair: np.ndarray
 
 
+UNUSED = {"story_of_fact": -1, "first_of_pair": -1, "second_of_pair": -1}  # what unused slots have; the others have 0
+
+
 class Slots(NamedTuple):
     """The sizes a batch is padded to; no pairs where nobody reads them."""
 
@@ -77,6 +80,12 @@ def pack_stories(babi, stories, rows, sizes=None, pairs=False, naming=None):
     Returns:
         StoryBatch, or with `pairs` PairBatch.
     """
+    packed = _pack(babi, stories, rows, pairs, naming)
+    return _lay(packed, _smallest(sizes, [packed]) if sizes else _used(packed))
+
+
+def _pack(babi, stories, rows, pairs, naming):
+    """As `pack_stories`, with just the slots that are used."""
     facts, question = stories.facts[rows], babi.questions[stories.question[rows]]
     story, column = np.nonzero(used_slots(facts, babi.padding))
     if naming is None:
@@ -89,21 +98,34 @@ def pack_stories(babi, stories, rows, sizes=None, pairs=False, naming=None):
         as_bytes = renamed.view(f"V{renamed.itemsize * renamed.shape[1]}").ravel()
         _, first, sentence = np.unique(as_bytes, return_index=True, return_inverse=True)
         words = renamed[first]
-    listed = pairs_of_facts(story) if pairs else np.zeros((2, 0), np.int32)
-    used = Slots(len(story), len(words), listed.shape[1])
-    slots = next(size for size in sizes or [used] if all(have >= need for have, need in zip(size, used)))
-    sentences = np.zeros((slots.sentences, babi.sentences.shape[1]), np.int32)
-    sentences[:used.sentences] = words
-    laid = np.zeros((4, slots.facts), np.int32)
-    laid[2] = -1
     real, absent = facts[story, column] > 0, facts.shape[1] - column
-    laid[:, :used.facts] = (sentence, np.where(real, column + (len(babi.words) + 1), 0), story, np.where(real, 1, absent))
-    batch = StoryBatch(question, sentences, *laid)
-    if not pairs:
-        return batch
-    laid_pairs = np.full((2, slots.pairs), -1, np.int32)
-    laid_pairs[:, :used.pairs] = listed
-    return PairBatch(*batch, *laid_pairs)
+    times = np.where(real, column + (len(babi.words) + 1), 0)
+    batch = StoryBatch(question, words, *(array.astype(np.int32) for array in (
+        sentence, times, story, np.where(real, 1, absent))))
+    return PairBatch(*batch, *pairs_of_facts(story)) if pairs else batch
+
+
+def _used(batch):
+    """The `Slots` that a batch takes."""
+    pairs = len(batch.first_of_pair) if isinstance(batch, PairBatch) else 0
+    return Slots(len(batch.story_of_fact), len(batch.sentences), pairs)
+
+
+def _smallest(sizes, batches):
+    """The first of some sizes, from small to large, that is large enough for all batches."""
+    needed = np.max([_used(batch) for batch in batches], axis=0)
+    return next(size for size in sizes if np.all(np.array(size) >= needed))
+
+
+def _lay(batch, slots):
+    """A batch with so many slots."""
+    slots_of = {"question": len(batch.question), "sentences": slots.sentences, "first_of_pair": slots.pairs,
+                "second_of_pair": slots.pairs}
+    laid = {}
+    for name, array in batch._asdict().items():
+        laid[name] = np.full((slots_of.get(name, slots.facts), *array.shape[1:]), UNUSED.get(name, 0), np.int32)
+        laid[name][:len(array)] = array
+    return type(batch)(**laid)
 
 
 def used_slots(facts, padding):
@@ -136,7 +158,7 @@ def pairs_of_facts(story):
     return np.stack([first, np.arange(len(first)) - before + start_of_story[story[first]]]).astype(np.int32)
 
 
-def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
+def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1):
     """Sizes for `pack_stories`: for half of the batches, for nine in ten, for nearly all others, for any batch there can be.
 
     Args:
@@ -147,16 +169,18 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None):
         rows: integers, the rows of `stories` that the batches are drawn from, for a mixture that changes over the epochs:
             the sizes are then four for each doubling, and none for half of the batches, so that a compiled model sees few.
             By default all rows, and multiples of 16.
+        at_once: int, how many batches have one size.
     Returns:
         list of Slots, as seen in random batches.
     """
     even, rows = rows is None, np.arange(len(stories)) if rows is None else rows
     random = np.random.default_rng(0)
     seen = []
-    for _ in range(200):
+    for _ in range(200 * at_once):
         facts = stories.facts[rows[random.integers(len(rows), size=batch_size)]]
         slots = used_slots(facts, babi.padding).sum(axis=1)
         seen.append((np.sum(slots), len(np.unique(facts)), pairs * np.sum(slots**2)))
+    seen = np.max(np.reshape(seen, (200, at_once, 3)), axis=1)
     usual, largest = np.quantile(seen, [0.5, 0.9] if even else [0.9], axis=0), 1.15 * np.max(seen, axis=0)
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
@@ -190,26 +214,33 @@ class StoryBatches(keras.utils.PyDataset):
         order_seed: list of int.
         steps: int, batches in an epoch; by default all.
         course: babi_extensions.Course, other questions in an epoch, and other names in them; by default all as they are.
+        at_once: int, how many batches are handed out together, all of one size, laid end to end: for `steps.StepsAtOnce`.
+            At the end of an epoch they are as many as remain; a batch of fewer questions comes alone. By default one.
     """
 
     pairs = False  # whether the inputs list the pairs of facts
     of = "questions"
 
-    def __init__(self, babi, stories, batch_size, order_seed=(0,), steps=None, course=None):
+    def __init__(self, babi, stories, batch_size, order_seed=(0,), steps=None, course=None, at_once=1):
         # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, whose
         # period doubles. JAX needs no tf.data.
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.babi, self.stories, self.course = babi, stories, course
-        self.batch_size, self.order_seed = batch_size, order_seed
-        self.even_sizes = slot_sizes(babi, stories, batch_size, self.pairs) if self.fixed_sizes() else None
+        self.batch_size, self.order_seed, self.at_once = batch_size, order_seed, at_once
         self.total = len(stories)
         self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
+        whole = min(self.steps, self.total // batch_size)
+        self.bounds = [*range(0, whole, at_once), *range(whole, self.steps), self.steps]
+        self.even_sizes = self._slot_sizes() if self.fixed_sizes() else None
         self._shuffle(0)
 
     @classmethod
     def fixed_sizes(cls):
         """Whether a model that reads these is compiled by XLA, which needs batches of a few fixed sizes."""
         return True
+
+    def _slot_sizes(self, rows=None):
+        return slot_sizes(self.babi, self.stories, self.batch_size, self.pairs, rows, min(self.at_once, self.steps))
 
     def _shuffle(self, epoch):
         self.epoch, self.sizes = epoch, self.even_sizes
@@ -221,18 +252,24 @@ class StoryBatches(keras.utils.PyDataset):
         if self.course and self.course.mixes(epoch):
             self.order = self.course.order(self.stories, self.order, self.order_seed, epoch)
             if self.sizes:
-                self.sizes = slot_sizes(self.babi, self.stories, self.batch_size, self.pairs, self.order)
+                self.sizes = self._slot_sizes(self.order)
 
     def __len__(self):
-        return self.steps
+        return len(self.bounds) - 1
 
     def __getitem__(self, index):
+        batches, answers = zip(*map(self._batch, range(*self.bounds[index:index + 2])))
+        size = _smallest(self.sizes, batches) if self.sizes else _used(batches[0])
+        batches = [_lay(batch, size) for batch in batches]
+        return type(batches[0])(*map(np.concatenate, zip(*batches))), np.concatenate(answers)
+
+    def _batch(self, index):
         rows = self.order[index * self.batch_size:(index + 1) * self.batch_size]
         answers, naming = self.stories.answer[rows], None
         if self.course and self.course.renaming:
             random = np.random.default_rng([*self.order_seed, self.epoch, 1, index])
             naming, answers = self.course.renaming.draw(self.stories.task[rows], answers, random)
-        return pack_stories(self.babi, self.stories, rows, self.sizes, self.pairs, naming), answers
+        return _pack(self.babi, self.stories, rows, self.pairs, naming), answers
 
 
 class PairBatches(StoryBatches):
