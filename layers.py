@@ -38,12 +38,10 @@ def hard_sigmoid(x):
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def _gru_gates(projected, hidden, of_gates, of_candidate, gate):
-    """The gates [z, r] (rows, 2 units) and the candidate h' (rows, units) of a step, see `gru`."""
-    units = hidden.shape[-1]
-    gates = gate(projected[:, :2 * units] + ops.matmul(hidden, of_gates))
-    candidate = ops.tanh(projected[:, 2 * units:] + ops.matmul(gates[:, units:] * hidden, of_candidate))
-    return gates, candidate
+def _gru_step(projected, hidden, kernels, gate):
+    """z, r and h' (rows, units) of a step, each from its part of `projected` and `kernels`, see `gru`."""
+    update, reset = (gate(part + ops.matmul(hidden, kernel)) for part, kernel in zip(projected[:2], kernels[:2]))
+    return update, reset, ops.tanh(projected[2] + ops.matmul(reset * hidden, kernels[2]))
 
 
 def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_sigmoid", masked=False):
@@ -71,9 +69,7 @@ def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_si
     Returns:
         h_length (sentences, units).
     """
-    units = state.shape[-1]
-    vocabulary, is_reset = projected.shape[0], ops.arange(2 * units) >= units
-    gate = hard_sigmoid if recurrent_activation == "hard_sigmoid" else ops.sigmoid
+    vocabulary, gate = projected.shape[0], hard_sigmoid if recurrent_activation == "hard_sigmoid" else ops.sigmoid
 
     def slope(gates):
         if recurrent_activation == "hard_sigmoid":
@@ -81,41 +77,44 @@ def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_si
         return gates * (1.0 - gates)
 
     @ops.custom_gradient
-    def last_state(projected, of_gates, of_candidate, state):
+    def last_state(*arguments):
+        # z, r and h' are arrays of their own throughout: parts of one array are slow to compute with.
+        projected, kernels, state = arguments[:3], arguments[3:6], arguments[6]
+
         def step(carried, word):
             before = carried[0]
-            gates, candidate = _gru_gates(ops.take(projected, word, axis=0), before, of_gates, of_candidate, gate)
+            update, reset, candidate = _gru_step([ops.take(part, word, axis=0) for part in projected], before, kernels, gate)
             if masked:
-                gates = ops.where(ops.expand_dims(word != 0, 1) | is_reset, gates, ops.ones_like(gates))
-            update = gates[:, :units]
-            return (update * before + (1.0 - update) * candidate, gates, candidate), (before, gates, candidate)
+                update = ops.where(ops.expand_dims(word != 0, 1), update, 1.0)
+            return (update * before + (1.0 - update) * candidate, update, reset, candidate), (before, update, reset, candidate)
 
-        empty = ops.zeros_like(state)
-        (last, _, _), kept = ops.scan(step, (state, ops.concatenate([empty, empty], axis=1), empty), ops.transpose(words))
+        empty = ops.zeros_like(state)  # on TensorFlow what is kept of a step has the structure of what is carried on
+        (last, *_), kept = ops.scan(step, (state, empty, empty, empty), ops.transpose(words))
 
         def gradient(*arguments, upstream=None):  # the backends hand what comes from behind on as the last, or by name
             of_last = arguments[-1] if upstream is None else upstream
+            back = [ops.transpose(kernel) for kernel in kernels]
 
             def step_back(carried, kept):
-                (upstream, _), (before, gates, candidate) = carried, kept
-                update, reset = gates[:, :units], gates[:, units:]
+                upstream, (before, update, reset, candidate) = carried[0], kept
                 into_candidate = upstream * (1.0 - update) * (1.0 - candidate * candidate)
-                through = ops.matmul(into_candidate, ops.transpose(of_candidate))
-                into_gates = slope(gates) * ops.concatenate([upstream * (before - candidate), through * before], axis=1)
-                upstream = upstream * update + through * reset + ops.matmul(into_gates, ops.transpose(of_gates))
-                return (upstream, into_gates), (into_candidate, into_gates)
+                through = ops.matmul(into_candidate, back[2])
+                into_update = upstream * (before - candidate) * slope(update)
+                into_reset = through * before * slope(reset)
+                upstream = upstream * update + through * reset + ops.matmul(into_update, back[0]) + ops.matmul(into_reset, back[1])
+                return (upstream, into_update, into_reset), (into_update, into_reset, into_candidate)
 
-            (of_state, _), into = ops.scan(step_back, (of_last, ops.zeros_like(kept[1][0])), kept, reverse=True)
-            before, gates, into_candidate, into_gates = (ops.reshape(x, (-1, x.shape[-1])) for x in (*kept[:2], *into))
-            of_projected = [ops.segment_sum(x, ops.reshape(ops.transpose(words), (-1,)), vocabulary)
-                            for x in (into_gates, into_candidate)]
-            return (ops.concatenate(of_projected, axis=1), ops.matmul(ops.transpose(before), into_gates),
-                    ops.matmul(ops.transpose(gates[:, units:] * before), into_candidate), of_state)
+            (of_state, *_), into = ops.scan(step_back, (of_last, empty, empty), kept, reverse=True)
+            before, _, reset, _ = (ops.reshape(x, (-1, x.shape[-1])) for x in kept)
+            into = [ops.reshape(x, (-1, x.shape[-1])) for x in into]
+            word = ops.reshape(ops.transpose(words), (-1,))
+            return (*(ops.segment_sum(x, word, vocabulary) for x in into),
+                    *(ops.matmul(ops.transpose(read), x) for read, x in zip((before, before, reset * before), into)), of_state)
 
         return last, gradient
 
-    # Slices, not the variable itself, which the gradient of TensorFlow would ask for by name.
-    return last_state(projected, recurrent_kernel[:, :2 * units], recurrent_kernel[:, 2 * units:], state)
+    # Parts, not the variable itself, which the gradient of TensorFlow would ask for by name.
+    return last_state(*ops.split(projected, 3, axis=1), *ops.split(ops.convert_to_tensor(recurrent_kernel), 3, axis=1), state)
 
 
 def positive(**sizes):
@@ -319,10 +318,8 @@ class SentenceEncoder(keras.layers.Layer):
         return ops.reshape(ops.concatenate(state, axis=1), (*outer_shape, parts * self.units))
 
     def _gru_step(self, projected_word, hidden):
-        gates = 2 * self.units
-        update_reset, candidate = _gru_gates(
-            projected_word, hidden, self.recurrent_kernel[:, :gates], self.recurrent_kernel[:, gates:], self._gate)
-        update = update_reset[:, :self.units]
+        update, _, candidate = _gru_step(
+            ops.split(projected_word, 3, axis=1), hidden, ops.split(ops.convert_to_tensor(self.recurrent_kernel), 3, axis=1), self._gate)
         return (update * hidden + (1.0 - update) * candidate,)
 
     def _lstm_step(self, projected_word, hidden, carry):
@@ -499,12 +496,9 @@ class MultiHeadMemoryAttention(keras.layers.Layer):
         if count is not None:
             weights = ops.expand_dims(count, 1) * weights
         total = ops.segment_sum(weights, story, batch + 1)
-        total = ops.where(total > 0, total, 1.0)
-        weighted = ops.expand_dims(weights, 2) * ops.expand_dims(memories, 1)
-        attended = ops.segment_sum(weighted, story, batch + 1)[:-1]
-        attended = attended / ops.expand_dims(total[:-1], 2)
-        output = ops.matmul(ops.reshape(attended, (-1, self.heads * self.units)), self.output_kernel)
-        return output, weights / ops.take(total, story, axis=0)
+        weights = weights / ops.take(ops.where(total > 0, total, 1.0), story, axis=0)
+        attended = ops.segment_sum(ops.expand_dims(weights, 2) * ops.expand_dims(memories, 1), story, batch + 1)
+        return ops.matmul(ops.reshape(attended, (-1, self.heads * self.units)), self.output_kernel)[:-1], weights
 
     def compute_mask(self, memories, previous_mask=None):
         return None
