@@ -1,126 +1,276 @@
 #!/usr/bin/env python3
-"""Time a training step of a bAbI script beside that of a plain transcription of the original structure, in one run.
+"""Time a training step of a bAbI script beside that of its commit 7a72c17, of a plain transcription, and beside its arithmetic.
 
-Both see batches of the same questions; the time includes the input pipeline. The two take turns, and the ratio is the
-median over the turns, so that a machine whose speed drifts does not decide. The seconds from the start to the end of
-the first step, building the graph included, and the peak memory of the script are those of a process of its own.
+Each of them is a process of its own, trains as its script does, input included, and waits while another is timed. The ratios
+are medians over the turns, so that a machine whose speed drifts does not decide. The floor is the time that the products of a
+step take at the speed of large products of numpy, measured in the same turns: those of the real facts, distinct sentences and
+words, forward and backward.
 """
 import argparse
 import importlib
 import os
-import re
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 STARTED = time.time()
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+EARLIER = "7a72c17"
+MARK = "measured: "
+STEPS, PLAIN_STEPS = 500, 20  # in a turn
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("script", choices=("WMemNN_bAbI", "RN_bAbI"), nargs="?", default="WMemNN_bAbI")
-    parser.add_argument("--data", default=os.path.join(ROOT, "data", "babi"))
-    parser.add_argument("--mx", type=int, nargs="+", help="facts kept of a story (default 30 130, of RN_bAbI 20)")
-    parser.add_argument("--full", action="store_true", help="only questions with mx facts or more: nothing to pad")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5, help="turns of the two; 0 leaves the transcription out")
-    parser.add_argument("--process", type=int, metavar="MX", help=argparse.SUPPRESS)
+    add = parser.add_argument
+    add("script", choices=("WMemNN_bAbI", "RN_bAbI"), nargs="?", default="WMemNN_bAbI")
+    add("--data", default=os.path.join(ROOT, "data", "babi"))
+    add("--mx", type=int, nargs="+", help="facts kept of a story (default 30 130, of RN_bAbI 20)")
+    add("--cores", type=int, nargs="+", default=[1, 2], help="numbers of cores (default 1 2)")
+    add("--backends", nargs="+", default=["tensorflow", "jax"], help="(default tensorflow jax)")
+    add("--rounds", type=int, default=5, help="turns (default %(default)s)")
+    add("--recipe", action="store_true", help="with what the recipe trains with: batches of 128, other names, auxiliary losses")
+    add("--without", nargs="+", choices=("earlier", "plain"), default=[], help="leave these out")
+    add("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.process:
-        time_process(options)
+    if options.worker:
+        work(options, *options.worker)
         return
-    print(f"{options.script}, batch {options.batch_size}, {os.cpu_count()} cores; ms per training step, input included")
-    print(f"{'mx':>4}  {'script':>8}  {'plain':>8}  {'ratio':>6}  {'questions/s':>11}  {'first step s':>12}  {'plain':>6}  "
-          f"{'peak MB':>8}")
-    for mx in options.mx or ([20] if options.script == "RN_bAbI" else [30, 130]):
-        process = subprocess.run(
-            [sys.executable, "-m", "benchmarks.step_time", options.script, "--process", str(mx), "--data", options.data, "--batch-size",
-             str(options.batch_size), *["--full"] * options.full], capture_output=True, text=True, check=True, cwd=ROOT)
-        first_step, peak = re.findall(r"[\d.]+", process.stdout)
-        ms, plain, ratio, plain_first = compare(options, mx) if options.rounds else [float("nan")] * 4
-        print(f"{mx:>4}  {ms:>8.1f}  {plain:>8.1f}  {ratio:>6.1f}  {1000 * options.batch_size / ms:>11.0f}  "
-              f"{first_step:>12}  {plain_first:>6.0f}  {peak:>8}", flush=True)
+    print(f"{options.script}, batch {128 if options.recipe else 32}; ms a training step, input included")
+    print(f"{'backend':>10} {'cores':>5} {'mx':>3}  {'script':>6} {'questions/s':>11}  {EARLIER:>7} {'ratio':>5}  {'plain':>6} "
+          f"{'ratio':>5}  {'floor':>5} {'MFlop':>5} {'GFlop/s':>7} {'share':>5}  {'first step s':>12} {'peak MB':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        earlier = os.path.join(folder, EARLIER)
+        subprocess.run(["git", "-C", ROOT, "worktree", "add", "--quiet", "--detach", earlier, EARLIER], check=True)
+        try:
+            for mx in options.mx or ([20] if options.script == "RN_bAbI" else [30, 130]):
+                for cores in options.cores:
+                    for backend in options.backends:
+                        print_row(options, mx, cores, backend, earlier)
+        finally:
+            subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", earlier], check=True)
 
 
-def load(options, mx):
-    """What both need: arguments, data, its questions, and the script."""
-    import data_utils
+def print_row(options, mx, cores, backend, earlier):
+    names = ["script", "gemm", *(["earlier"] if "earlier" not in options.without else []),
+             *(["plain"] if "plain" not in options.without and not options.recipe and backend == "tensorflow" else [])]
+    workers, first = {}, {}
+    try:
+        for name in names:
+            workers[name] = Worker(options, name, mx, cores, backend, earlier if name == "earlier" else ROOT)
+            first[name] = workers[name].measured()  # it has started, alone
+        turns = [{name: worker.turn() for name, worker in workers.items()} for _ in range(options.rounds)]
+    finally:
+        for worker in workers.values():
+            worker.process.kill()
+
+    def median(value):
+        return statistics.median(map(value, turns))
+
+    ms, gflops = median(lambda turn: turn["script"][0]), median(lambda turn: turn["gemm"][0])
+    compared = ""
+    for name, width in ("earlier", 7), ("plain", 6):
+        compared += (f"  {median(lambda turn: turn[name][0]):>{width}.1f} {median(lambda turn: turn[name][0] / turn['script'][0]):>5.2f}"
+                     if name in workers else f"  {'-':>{width}} {'-':>5}")
+    megaflops, questions = first["script"][1:]
+    floor = megaflops / gflops
+    print(f"{backend:>10} {cores:>5} {mx:>3}  {ms:>6.2f} {1000 * questions / ms:>11.0f}{compared}  {floor:>5.2f} {megaflops:>5.0f} "
+          f"{gflops:>7.0f} {floor / ms:>5.0%}  {first['script'][0]:>12.1f} {turns[-1]['script'][1]:>7.0f}", flush=True)
+
+
+class Worker:
+    """A process of `work`, which measures when asked."""
+
+    def __init__(self, options, name, mx, cores, backend, root):
+        script = [options.script, "--data", os.path.abspath(options.data), *["--recipe"] * options.recipe]
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), *script, "--worker", name, str(mx), str(cores), root], cwd=root, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"KERAS_BACKEND": backend})
+
+    def measured(self):
+        """The numbers that the process prints next."""
+        for line in self.process.stdout:
+            if line.startswith(MARK):
+                return [float(number) for number in line[len(MARK):].split()]
+        sys.exit(f"step_time: {' '.join(self.process.args)} ended; run it to see why")
+
+    def turn(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.measured()
+
+
+def work(options, name, mx, cores, root):
+    """Be one of the processes: get ready, print, and for each line that comes print a measurement."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:int(cores)])  # before any library counts the cores
+    sys.path.insert(0, root)
+    measure, ready = {"script": as_script, "earlier": as_earlier, "plain": as_plain, "gemm": as_gemm}[name](options, int(mx))
+    print(MARK, *ready, flush=True)
+    for _ in sys.stdin:
+        print(MARK, *measure(), flush=True)
+
+
+def as_gemm(options, mx):
+    """GFlop/s of numpy's products."""
     import numpy as np
+    matrix = np.ones((1024, 1024), "float32")
 
-    script = importlib.import_module(options.script)
+    def measure():
+        seconds = []
+        for _ in range(20):
+            started = time.perf_counter()
+            matrix @ matrix
+            seconds.append(time.perf_counter() - started)
+        return [2e-9 * 1024**3 / min(seconds)]
+
+    measure()
+    return measure, [0]
+
+
+def arguments(options, mx, folder, recipe):
     argv = ["--mx", str(mx)] if options.script == "RN_bAbI" else ["30", "30", str(mx)]
-    args = script.parse_arguments([*argv, "--batch-size", str(options.batch_size)])
-    args.padding = "read"  # of the Relation Network, too: the transcription has no other
-    babi = data_utils.load_babi(options.data, mx=mx, padding=args.padding)
-    facts = np.count_nonzero(babi.train.facts, axis=1)
-    return args, babi, babi.train.take(facts >= (mx if options.full else 0)), script
+    return [*argv, "--data", options.data, "--models", folder, "--steps-per-epoch", str(STEPS), *recipe * options.recipe]
 
 
-def compiled(model, args, jit, steps_per_execution=25):
-    from training.backend import keras
-    from training.objective import SummedCrossentropy
+def compiled(options, mx, module, recipe=()):
+    """What the script of this root trains with: its model as compiled, and its batches.
 
-    model.compile(keras.optimizers.Adam(args.lr, epsilon=1e-8, global_clipnorm=args.clip_norm),
-                  SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=jit,
-                  steps_per_execution=steps_per_execution)
-    return model
+    Args:
+        module: the one whose `fit` trains.
+    """
+    found = []
 
+    def stop(*arguments, **_):
+        found.extend(arguments)
+        raise KeyboardInterrupt
 
-def compare(options, mx):
-    """Medians of ms per step of script and transcription and of their ratio, and the transcription's first seconds."""
-    args, babi, stories, script = load(options, mx)
-    from benchmarks import transcription
-    from training.batches import batches_for
-
-    relation, network = options.script == "RN_bAbI", script.build_model(args, babi)
-    batches = batches_for(network)(babi, stories, options.batch_size, [1], 200)
-    ours = compiled(network, args, batches.fixed_sizes())
-    steps = 40
-    chosen = stories.take(batches.order[:steps * args.batch_size])
-    inputs = transcription.padded_inputs(babi, chosen)
-    started = time.perf_counter()
-    build = transcription.build_relation_transcription if relation else transcription.build_transcription
-    plain = compiled(build(args, babi), args, False, 1)
-
-    def fit_ours():
-        ours.fit(batches, shuffle=False, verbose=0)
-
-    def fit_plain(questions=None):
-        plain.fit([array[:questions] for array in inputs], chosen.answer[:questions], batch_size=args.batch_size, verbose=0)
-
-    def milliseconds(number, fit):
-        begun = time.perf_counter()
-        fit()
-        return 1000 * (time.perf_counter() - begun) / number
-
-    fit_plain(args.batch_size)
-    plain_first = time.perf_counter() - started
-    fit_ours(), fit_plain()
-    turns = [(milliseconds(batches.steps, fit_ours), milliseconds(steps, fit_plain)) for _ in range(options.rounds)]
-    ratio = statistics.median(slow / fast for fast, slow in turns)
-    return *map(statistics.median, zip(*turns)), ratio, plain_first
+    module.fit = stop
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            importlib.import_module(options.script).main(arguments(options, mx, folder, recipe))
+        except KeyboardInterrupt:
+            pass
+    return found
 
 
-def time_process(options):
-    """Print the seconds from the start of this process to its first step, and its peak memory after 1,000 steps."""
-    args, babi, stories, script = load(options, options.process)
-    from training.backend import keras
-    from training.batches import batches_for
+def trains(model, batches):
+    """A function that trains on the batches and gives ms a step and the peak memory of this process in MB; after a first time,
+    which gives the seconds from the start of this process to the end of what is called first."""
+    from keras.callbacks import Callback
 
-    class FirstStep(keras.callbacks.Callback):
+    class First(Callback):
         seconds = None
 
         def on_train_batch_end(self, batch, logs=None):
             self.seconds = self.seconds or time.time() - STARTED
 
-    first = FirstStep()
-    network = script.build_model(args, babi)
-    batches = batches_for(network)(babi, stories, options.batch_size, [1], 1000)
-    compiled(network, args, batches.fixed_sizes()).fit(batches, shuffle=False, verbose=0, callbacks=[first])
-    print(f"{first.seconds:.0f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+    def measure():
+        started = time.perf_counter()
+        model.fit(batches, shuffle=False, verbose=0)
+        return [1000 * (time.perf_counter() - started) / STEPS, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+
+    first = First()
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[first])
+    return measure, first.seconds
+
+
+def as_script(options, mx):
+    import training.run
+    recipe = [f"@{os.path.join(ROOT, 'docs', 'recipes', 'babi-recipe.args')}"]
+    _, network, model, batches, _ = compiled(options, mx, training.run, recipe)
+    measure, first = trains(model, batches)
+    count = arithmetic_of_pairs if options.script == "RN_bAbI" else arithmetic
+    return measure, [first, count(network, batches) / 1e6, batches.batch_size]
+
+
+def as_earlier(options, mx):
+    import training
+    recipe = ["--batch-size", "128", "--l2", "0", "--rename", "--reconstruction", "0.3", "--overlap", "0.3"]
+    model, _, _, batches, *_ = compiled(options, mx, training, recipe)
+    measure, first = trains(model, batches)
+    return measure, [first]
+
+
+def as_plain(options, mx):
+    import data_utils
+    from benchmarks import transcription
+    from training.backend import keras
+    from training.batches import StoryBatches
+    from training.objective import SummedCrossentropy
+
+    args = importlib.import_module(options.script).parse_arguments(arguments(options, mx, ".", []))
+    babi = data_utils.load_babi(options.data, mx=mx)
+    relation = options.script == "RN_bAbI"
+    model = (transcription.build_relation_transcription if relation else transcription.build_transcription)(args, babi)
+    model.compile(keras.optimizers.Adam(args.lr, epsilon=1e-8, global_clipnorm=args.clip_norm), SummedCrossentropy(args.batch_size),
+                  metrics=["accuracy"], jit_compile=False)
+    stories = babi.train.take(StoryBatches(babi, babi.train, args.batch_size).order[:PLAIN_STEPS * args.batch_size])
+    inputs = transcription.padded_inputs(babi, stories)
+
+    def measure():
+        started = time.perf_counter()
+        model.fit(inputs, stories.answer, batch_size=args.batch_size, verbose=0)
+        return [1000 * (time.perf_counter() - started) / PLAIN_STEPS]
+
+    measure()
+    return measure, [0]
+
+
+# Arithmetic
+
+
+def used(batches):
+    """The batches one by one, without what fills their arrays up."""
+    from training.batches import pack_stories
+    for index in range(batches.steps):
+        rows = batches.order[index * batches.batch_size:(index + 1) * batches.batch_size]
+        yield pack_stories(batches.babi, batches.stories, rows, pairs=batches.pairs)
+
+
+def encoding(encoder, *words):
+    """Multiplications and additions of the products of a recurrent encoder that reads such arrays of words."""
+    steps = sum((array > 0).sum() for array in words)
+    embeddings, kernel, recurrent = encoder.embeddings.shape, encoder.kernel.shape, encoder.recurrent_kernel.shape
+    return 2 * (embeddings[0] * embeddings[1] * kernel[1] + steps * recurrent[0] * recurrent[1])
+
+
+def relating(reasoning, objects, pairs, batch):
+    """Those of a reasoning module on so many objects and pairs."""
+    features, units = reasoning.kernel.shape[0] // 3, reasoning.units
+    deeper = sum(a * b for a, b in zip(units, units[1:]))
+    return 2 * ((2 * objects + batch) * features * units[0] + pairs * deeper)
+
+
+def arithmetic(network, batches):
+    """Those of a step of W-MemNN, mean over the batches; a backward pass has two products for each forward."""
+    controller, reasoning = network.get_layer("attentional_controller"), network.get_layer("reasoning_module")
+    hops, heads, units = controller.hops, controller.heads, controller.units
+    total = 0
+    for batch in used(batches):
+        facts, stories = len(batch.story_of_fact), len(batch.question)
+        total += encoding(network.get_layer("short_term_storage").encoder, batch.sentences, batch.time_of_fact)
+        total += encoding(network.get_layer("question_encoder"), batch.question)
+        # Keys, scores and weighted memories of a hop; its output; its query.
+        total += 2 * hops * (facts * heads * units * (units + 2) + stories * heads * units**2 + stories * units**2)
+        total += relating(reasoning, hops * stories, hops**2 * stories, stories)
+        total += 2 * stories * reasoning.units[-1] * len(batches.babi.answers)
+    return 3 * total / batches.steps
+
+
+def arithmetic_of_pairs(network, batches):
+    """Those of a step of the Relation Network, as `arithmetic`."""
+    dense = [layer.kernel.shape for layer in network.layers if hasattr(layer, "kernel") and len(layer.kernel.shape) == 2
+             and layer.name not in ("short_term_storage", "question_encoder", "reasoning_module")]
+    total = 0
+    for batch in used(batches):
+        total += encoding(network.get_layer("short_term_storage").encoder, batch.sentences, batch.time_of_fact)
+        total += encoding(network.get_layer("question_encoder"), batch.question)
+        total += relating(network.get_layer("reasoning_module"), len(batch.story_of_fact), len(batch.first_of_pair), len(batch.question))
+        total += 2 * len(batch.question) * sum(rows * columns for rows, columns in dense)
+    return 3 * total / batches.steps
 
 
 if __name__ == "__main__":

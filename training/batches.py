@@ -159,7 +159,7 @@ def pairs_of_facts(story):
 
 
 def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1):
-    """Sizes for `pack_stories`: for half of the batches, for nine in ten, for nearly all others, for any batch there can be.
+    """Sizes for `pack_stories`: for half of the batches, for 19 in 20, for nearly all others, for any batch there can be.
 
     Args:
         babi: Babi, for its padding.
@@ -181,7 +181,7 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1):
         slots = used_slots(facts, babi.padding).sum(axis=1)
         seen.append((np.sum(slots), len(np.unique(facts)), pairs * np.sum(slots**2)))
     seen = np.max(np.reshape(seen, (200, at_once, 3)), axis=1)
-    usual, largest = np.quantile(seen, [0.5, 0.9] if even else [0.9], axis=0), 1.15 * np.max(seen, axis=0)
+    usual, largest = np.quantile(seen, [0.5, 0.95] if even else [0.95], axis=0), 1.15 * np.max(seen, axis=0)
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
     least = [16, 16, 16 * pairs]
