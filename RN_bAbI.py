@@ -54,7 +54,8 @@ def parse_arguments(argv=None):
     command_line.add_padding_option(group, "masked; authors read")
     run.add_options(parser, epochs=EPOCHS, patience=30)
     report.add_options(parser)
-    babi_extensions.add_options(parser)
+    babi_extensions.add_options(parser).add_argument("--bfloat16", action="store_true",
+        help="products of g in bfloat16, with weights and sums in float32: faster where the processor has such products")
     args = parser.parse_args(argv)
     for name, value in VARIANTS[args.variant].items():
         if getattr(args, name) is None and not ((args.evaluate or args.ask) and name == "padding"):
@@ -99,7 +100,8 @@ def build_model(args, babi):
     objects = layers.ShortTermStorage(encoder("fact_encoder"), name="short_term_storage")(
         story.sentences, story.sentence_of_fact, story.time_of_fact)
     question = encoder("question_encoder")(story.question)
-    x = layers.RelationalReasoning(args.g_units, kernel_initializer=g_start, name="g")(
+    x = layers.RelationalReasoning(
+        args.g_units, kernel_initializer=g_start, dtype="mixed_bfloat16" if args.bfloat16 else None, name="g")(
         objects, question, story=story.story_of_fact, first=story.first_of_pair, second=story.second_of_pair,
         count=story.count_of_fact)
     for number, units in enumerate(args.f_units, start=1):

@@ -696,7 +696,7 @@ class RelationalReasoning(keras.layers.Layer):
             real = ops.expand_dims(objects_mask, 2) & ops.expand_dims(objects_mask, 1)
             related = ops.where(ops.reshape(real, (-1, number, 1)), related, 0.0)
         if count is not None:
-            count = ops.cast(count, self.compute_dtype)
+            count = ops.cast(count, related.dtype)
             related = ops.reshape(ops.expand_dims(count, 2) * ops.expand_dims(count, 1), (-1, number, 1)) * related
         return ops.sum(related, axis=1)
 
@@ -707,7 +707,7 @@ class RelationalReasoning(keras.layers.Layer):
         real, first, second = first >= 0, ops.maximum(first, 0), ops.maximum(second, 0)
         related = self._deeper(ops.take(as_first, first, axis=0) + ops.take(as_second, second, axis=0))
         if count is not None:
-            count = ops.cast(count, self.compute_dtype)
+            count = ops.cast(count, related.dtype)
             related = ops.expand_dims(ops.take(count, first) * ops.take(count, second), 1) * related
         if objects_mask is not None:
             real = real & ops.take(objects_mask, first) & ops.take(objects_mask, second)
@@ -719,7 +719,7 @@ class RelationalReasoning(keras.layers.Layer):
         pairs = ops.relu(pairs)
         for dense in self.deeper:
             pairs = dense(pairs)
-        return pairs
+        return ops.cast(pairs, self.variable_dtype)  # of many pairs, whose sum needs the precision of the weights
 
     def compute_mask(self, objects, previous_mask=None):
         return None

@@ -36,6 +36,8 @@ def main():
     add("--without", nargs="+", choices=("earlier", "plain"), default=[], help="leave these out")
     add("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.recipe and options.script == "RN_bAbI":
+        parser.error("the recipe is one of WMemNN_bAbI")
     if options.worker:
         work(options, *options.worker)
         return
@@ -262,13 +264,13 @@ def arithmetic(network, batches):
 
 def arithmetic_of_pairs(network, batches):
     """Those of a step of the Relation Network, as `arithmetic`."""
-    dense = [layer.kernel.shape for layer in network.layers if hasattr(layer, "kernel") and len(layer.kernel.shape) == 2
-             and layer.name not in ("short_term_storage", "question_encoder", "reasoning_module")]
+    dense = [layer.kernel.shape for layer in network.layers if layer.name.startswith(("f_", "answer"))]
     total = 0
     for batch in used(batches):
         total += encoding(network.get_layer("short_term_storage").encoder, batch.sentences, batch.time_of_fact)
         total += encoding(network.get_layer("question_encoder"), batch.question)
-        total += relating(network.get_layer("reasoning_module"), len(batch.story_of_fact), len(batch.first_of_pair), len(batch.question))
+        pairs = len(batch.first_of_pair)
+        total += relating(network.get_layer("g"), len(batch.story_of_fact), pairs, len(batch.question))
         total += 2 * len(batch.question) * sum(rows * columns for rows, columns in dense)
     return 3 * total / batches.steps
 
