@@ -687,8 +687,8 @@ class RelationalReasoning(keras.layers.Layer):
         as_second = ops.matmul(objects, self.kernel[features:2 * features])
         shared = ops.matmul(condition, self.kernel[2 * features:]) + self.bias
         if len(objects.shape) == 2:
-            return self._sum_over_listed_pairs(
-                as_first, as_second, shared, *map(_integers, (story, first, second)), count, objects_mask)
+            return ops.cast(self._sum_over_listed_pairs(
+                as_first, as_second, shared, *map(_integers, (story, first, second)), count, objects_mask), self.compute_dtype)
         pairs = ops.expand_dims(as_first + ops.expand_dims(shared, 1), 2) + ops.expand_dims(as_second, 1)
         number = ops.shape(objects)[1] ** 2
         related = ops.reshape(self._deeper(ops.reshape(pairs, (-1, self.units[0]))), (-1, number, self.units[-1]))
@@ -698,7 +698,7 @@ class RelationalReasoning(keras.layers.Layer):
         if count is not None:
             count = ops.cast(count, related.dtype)
             related = ops.reshape(ops.expand_dims(count, 2) * ops.expand_dims(count, 1), (-1, number, 1)) * related
-        return ops.sum(related, axis=1)
+        return ops.cast(ops.sum(related, axis=1), self.compute_dtype)
 
     def _sum_over_listed_pairs(self, as_first, as_second, shared, story, first, second, count, objects_mask):
         batch = ops.shape(shared)[0]

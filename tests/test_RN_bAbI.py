@@ -47,6 +47,14 @@ def test_the_relation_network_goes_on_as_if_not_interrupted(data, finished, tmp_
     run_files.assert_same_weights(tmp_path, finished, NAME)
 
 
+def test_bfloat16_is_for_the_products_of_g_alone(data):
+    babi = data_utils.load_babi(data, [1, 2], mx=10)
+    network = RN_bAbI.build_model(RN_bAbI.parse_arguments(arguments(data, "models", "--bfloat16")), babi)
+    policies = {layer.name: layer.compute_dtype for layer in network.layers if layer.weights}
+    assert policies.pop("g") == "bfloat16" and set(policies.values()) == {"float32"}
+    assert {weight.dtype for weight in network.trainable_weights} == {"float32"}
+
+
 def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
     """At this rate nothing changes, so the first epoch stays the best."""
     argv = arguments(data, tmp_path, "--patience", "2", epochs="9", lr="1e-12")

@@ -475,6 +475,24 @@ def test_reasoning_over_listed_pairs_is_the_double_loop_over_each_story(random):
                                rtol=1e-5, atol=1e-4)
 
 
+def test_products_in_bfloat16_are_summed_as_precisely_as_without(random):
+    """bfloat16 has 8 bits: a sum of 10,000 equal numbers in it would stop at 256 times the number."""
+    reasoning, objects, condition, _ = reasoning_and_objects(random)
+    mixed = layers.RelationalReasoning.from_config({**reasoning.get_config(), "dtype": "mixed_bfloat16"})
+    alike = np.repeat(objects[:, :1], 100, axis=1)
+    mixed(alike, condition)
+    mixed.set_weights(reasoning.get_weights())
+    assert {keras.backend.standardize_dtype(weight.dtype) for weight in mixed.weights} == {"float32"}
+    near = {"rtol": 0.05, "atol": 100}
+    np.testing.assert_allclose(ops.cast(mixed(alike, condition), "float32"), reasoning(alike, condition), **near)
+    laid, story = alike.reshape(300, -1), np.repeat(np.arange(3, dtype="int32"), 100)
+    first, second = (100 * np.arange(3)[:, None, None] + np.indices((100, 100)).reshape(2, 1, -1).swapaxes(0, 1)
+                     ).swapaxes(0, 1).reshape(2, -1).astype("int32")
+    pairs = {"story": story, "first": first, "second": second}
+    np.testing.assert_allclose(
+        ops.cast(mixed(laid, condition, **pairs), "float32"), reasoning(laid, condition, **pairs), **near)
+
+
 def test_a_slot_that_counts_is_as_many_equal_objects(random):
     reasoning, objects, condition, g = reasoning_and_objects(random)
     count = np.array([[1, 2, 3, 1], [4, 0, 0, 1], [1, 1, 1, 1]], "int32")
