@@ -130,7 +130,7 @@ def main(argv=None):
     keras.utils.set_random_seed(args.seed)
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, word_answers=args.word_answers,
                                 extra_train=babi_extensions.simulated_questions(args, simulate_task))
-    training, validation = data_utils.split_validation(babi, args.seed)
+    training, validation = data_utils.split_validation(babi, args.seed, args.validation)
     this = run.Run(args, run_name(args, args.seed), earlier=babi_extensions.EARLIER, **report.describe(args, babi))
 
     # Model

@@ -58,6 +58,7 @@ class Question(NamedTuple):
     question: str
     answer: str  # the whole answer string: "apple,milk" is one answer
     supporting: tuple  # of int, positions in `facts`, in the file's order
+    story: int  # number of its story in the file, from 0
 
 
 _JOINERS = "\u200c\u200d"  # between letters they say how these are drawn, which spells another word in some scripts
@@ -109,7 +110,7 @@ def parse_task(text, name):
         DataError: a line that is neither of the two, with the file's name and the line number.
     """
     questions, doubtful = [], None
-    facts, fact_of_line, last = [], {}, None
+    story, facts, fact_of_line, last = -1, [], {}, None
     for number, line in task_lines(text):
         if not line.strip():
             continue
@@ -122,7 +123,7 @@ def parse_task(text, name):
             raise malformed(f"expected 'ID sentence', found {line[:60]!r}")
         identifier = int(identifier)
         if identifier == 1:
-            facts, fact_of_line = [], {}
+            story, facts, fact_of_line = story + 1, [], {}
         elif identifier - 1 != last:
             raise malformed(f"ID {identifier} follows ID {last}; IDs count up by one, or restart at 1")
         last = identifier
@@ -156,7 +157,7 @@ def parse_task(text, name):
                 if len(ending[1]) > 1:
                     raise fault
                 doubtful = doubtful or fault
-        questions.append(Question(tuple(facts), question, answer, tuple(fact_of_line[int(i)] for i in identifiers)))
+        questions.append(Question(tuple(facts), question, answer, tuple(fact_of_line[int(i)] for i in identifiers), story))
     if not questions:
         raise DataError(f"{name}: no question in the file; restore the released file")
     if doubtful and any(question.supporting for question in questions):
@@ -325,6 +326,7 @@ class Stories:
         answer: int32 (questions,), numbers of the answers.
         task: int32 (questions,), 1 to 20.
         supporting: bool (questions, mx), which of the facts the answer follows from.
+        story: int32 (questions,), number of its story; no two stories of a `Babi` share one, whatever task or file.
     """
 
     facts: np.ndarray
@@ -332,6 +334,7 @@ class Stories:
     answer: np.ndarray
     task: np.ndarray
     supporting: np.ndarray
+    story: np.ndarray
 
     def __len__(self):
         return len(self.question)
@@ -408,8 +411,10 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
     parsed |= {(task, "extra"): parse_task(text, f"extra training questions of task {task}")
                for task, text in (extra_train or {}).items()}
 
-    fact_numbers, question_numbers = {}, {}
-    for task_questions in parsed.values():
+    fact_numbers, question_numbers, first_story, stories_before = {}, {}, {}, 0
+    for key, task_questions in parsed.items():
+        first_story[key] = stories_before
+        stories_before += task_questions[-1].story + 1
         for item in task_questions:
             question_numbers.setdefault(item.question, len(question_numbers))
             for fact in item.facts:
@@ -448,7 +453,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
 
     def stories(split):
         keys = sorted(key for key in parsed if key[1] == split)
-        items = [(item, key[0]) for key in keys for item in parsed[key]]
+        items = [(item, key) for key in keys for item in parsed[key]]
         facts = np.zeros((len(items), mx), np.int32)
         supporting = np.zeros((len(items), mx), bool)
         for row, marks, (item, _) in zip(facts, supporting, items):
@@ -462,34 +467,43 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
         return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
                        np.array([answer_numbers.get(item.answer, answer_numbers.get(item.answer.lower()))
                                  for item, _ in items], np.int32),
-                       np.array([task for _, task in items], np.int32), supporting)
+                       np.array([task for _, (task, _) in items], np.int32), supporting,
+                       np.array([first_story[key] + item.story for item, key in items], np.int32))
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
                 stories("train"), stories("test"), stories("extra"), files, padding,
                 stories("valid") if any(split == "valid" for _, split in parsed) else None)
 
 
-def split_validation(babi, seed):
+def split_validation(babi, seed, by="question"):
     """What to train on and what to validate on: validation files where there are some, else a tenth of the training files.
 
-    The tenth is of each task's questions, at random by question.
+    The tenth is of each task's questions, rounded up.
 
     Args:
         babi: Babi.
         seed: int.
+        by: what is drawn at random until the tenth is reached. "question": single questions, so that others of their stories
+            are trained on; "story": whole stories, the last of which may go beyond the tenth.
     Returns:
-        training and validation questions, Stories; 9,000 and 1,000 a task in en-10k.
+        training and validation questions, Stories; by question 9,000 and 1,000 a task in en-10k.
     Raises:
-        DataError: no question is left to train on.
+        DataError: no question is left to train on; by story, of any task.
     """
     if babi.validation is not None:
         return babi.train, babi.validation
     stories = babi.train
     random = np.random.default_rng([seed, 0])
     held_out = np.zeros(len(stories), bool)
+    unit = stories.story if by == "story" else np.arange(len(stories))
     for task in np.unique(stories.task):
-        rows = random.permutation(np.flatnonzero(stories.task == task))
-        held_out[rows[:-(-len(rows) // 10)]] = True
+        units, questions = np.unique(unit[stories.task == task], return_counts=True)
+        order = random.permutation(len(units))
+        number = 1 + np.searchsorted(np.cumsum(questions[order]), -(-questions.sum() // 10))
+        if by == "story" and number == len(units):
+            raise DataError(f"task {task}: its training file has no story to train on beside those for validation; give "
+                            "--validation question, or a file of more stories")
+        held_out |= np.isin(unit, units[order[:number]])
     if held_out.all():
         raise DataError("the training files have a question a task; there is none to train on beside those for validation")
     return stories.take(~held_out), stories.take(held_out)

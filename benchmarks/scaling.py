@@ -115,7 +115,7 @@ def full_stories(data_utils, stories, facts, words_in_sentence=7):
     rows = data_utils.Stories(
         1 + np.arange(stories * facts, dtype="int32").reshape(stories, facts), np.arange(stories, dtype="int32"),
         random.integers(len(answers), size=stories).astype("int32"), np.ones(stories, "int32"),
-        np.zeros((stories, facts), bool))
+        np.zeros((stories, facts), bool), np.arange(stories, dtype="int32"))
     return data_utils.Babi(words, answers, sentences, sentences[1:stories + 1], rows, rows, rows, None, padding="read")
 
 

@@ -94,6 +94,13 @@ def test_damaged_data_files_are_named(capsys, tmp_path):
     assert not os.path.exists(tmp_path / "models")
 
 
+def test_validation_by_story_of_a_single_story(capsys, tmp_path):
+    data = small_babi.write_tasks(tmp_path, train=5)
+    assert "task 1: its training file has no story to train on" in refused(
+        capsys, arguments(data, str(tmp_path / "models"), "--validation", "story"))
+    assert not os.path.exists(tmp_path / "models")
+
+
 def test_truncated_archive(capsys, tmp_path):
     (tmp_path / "babi.tar.gz").write_bytes(b"\x1f\x8b\x08\x00 not really")
     assert "babi.tar.gz: cannot be read" in refused(

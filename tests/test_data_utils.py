@@ -1,4 +1,5 @@
 """Parsing of bAbI, from text to arrays; on small made-up files, and on the real data where it is."""
+import hashlib
 import io
 import os
 import shutil
@@ -24,9 +25,9 @@ TEXT = """1 Mary moved to the bathroom.
 def test_parse_task_gives_facts_question_answer_and_supporting_facts():
     first, second, third = data_utils.parse_task(TEXT, "qa.txt")
     facts = ("Mary moved to the bathroom.", "Sandra journeyed to the bedroom.")
-    assert first == (facts, "Where is Mary?", "bathroom", (0,))
-    assert second == ((*facts, "Mary got the football there."), "What is Mary carrying?", "football,milk", (2, 0))
-    assert third == (("The office is north of the kitchen.",), "What is north of the kitchen?", "office", (0,))
+    assert first == (facts, "Where is Mary?", "bathroom", (0,), 0)
+    assert second == ((*facts, "Mary got the football there."), "What is Mary carrying?", "football,milk", (2, 0), 0)
+    assert third == (("The office is north of the kitchen.",), "What is north of the kitchen?", "office", (0,), 1)
 
 
 def test_windows_line_ends_and_a_missing_last_one_change_nothing():
@@ -43,9 +44,9 @@ def test_supporting_facts_may_be_missing():
     (item,) = data_utils.parse_task("1 Mary is in room 1.\n2 Where is Mary?\troom 1\n", "qa.txt")
     assert item.answer == "room 1"  # in a file without IDs of supporting facts this is no ID
     (item,) = data_utils.parse_task("1 Mary rasoi ghar mein gayi.\n2 Mary kahan hai\trasoi ghar\t1\n", "qa.txt")
-    assert item[1:] == ("Mary kahan hai", "rasoi ghar", (0,))  # the IDs tell that it is a question
+    assert item[1:] == ("Mary kahan hai", "rasoi ghar", (0,), 0)  # the IDs tell that it is a question
     (item,) = data_utils.parse_task('1 Mary left.\n2 Did Mary say "where?"\tno\n', "qa.txt")
-    assert item[1:] == ('Did Mary say "where?"', "no", ())
+    assert item[1:] == ('Did Mary say "where?"', "no", (), 0)
 
 
 @pytest.mark.parametrize("line, reason", [
@@ -227,6 +228,7 @@ def test_validation_files_take_the_place_of_a_share_of_the_training_files(small)
     assert training is babi.train and validation is babi.validation and len(training) == 400
     for field in ("facts", "question", "answer", "task", "supporting"):
         np.testing.assert_array_equal(getattr(validation, field), getattr(babi.test, field))
+    assert data_utils.split_validation(babi, 5, "story")[1] is babi.validation
 
 
 def test_extra_questions_are_in_english(small):
@@ -311,6 +313,57 @@ def test_validation_is_a_tenth_of_each_task_at_random_by_the_seed(small):
     again, other = (data_utils.split_validation(babi, seed)[1] for seed in (5, 6))
     np.testing.assert_array_equal(again.question, validation.question)
     assert set(other.question) != set(validation.question)
+    # Runs under way depend on these very questions.
+    rows = np.concatenate([training.question, validation.question]).astype("<i4")
+    assert hashlib.sha256(rows.tobytes()).hexdigest().startswith("e9cda51c18920ccb")
+
+
+def write_stories(folder, sizes):
+    """Write files of task 1 whose training stories have so many questions, each after a fact of its own."""
+    lines = [f"{2 * number + 1} Mary went to the garden.\n{2 * number + 2} Where is Mary? \tgarden\t{2 * number + 1}\n"
+             for questions in sizes for number in range(questions)]
+    for split in ("train", "test"):
+        (folder / f"qa1_single-supporting-fact_{split}.txt").write_text("".join(lines), encoding="utf-8")
+    return str(folder)
+
+
+def test_validation_by_story_has_whole_stories(small):
+    babi = data_utils.load_babi(small, [1, 2])
+    by_question, by_story = (data_utils.split_validation(babi, 5, by) for by in ("question", "story"))
+    training, validation = by_story
+    assert np.isin(by_question[1].story, by_question[0].story).all()
+    assert not np.isin(validation.story, training.story).any()
+    assert np.bincount(validation.task).tolist() == [0, 20, 20]  # 4 of 40 stories of 5 questions
+    assert sorted([*training.story, *validation.story]) == np.repeat(np.arange(40), 5).tolist() + (
+        np.repeat(np.unique(babi.train.story[babi.train.task == 2]), 5).tolist())
+    again, other = (data_utils.split_validation(babi, seed, "story")[1] for seed in (5, 6))
+    np.testing.assert_array_equal(again.story, validation.story)
+    assert set(other.story) != set(validation.story)
+
+
+def test_validation_by_story_ends_with_the_story_that_reaches_the_tenth(tmp_path):
+    sizes = np.array([2, 3, 2, 3, 7, 3, 2, 3, 2, 3, 2, 8])
+    babi = data_utils.load_babi(write_stories(tmp_path, sizes), [1])
+    assert np.bincount(babi.train.story).tolist() == sizes.tolist()
+    held_out = {tuple(np.unique(data_utils.split_validation(babi, seed, "story")[1].story)) for seed in range(30)}
+    assert {len(stories) for stories in held_out} == {1, 2}
+    assert all(sizes[list(stories)].sum() >= 4 > sizes[list(stories)].sum() - sizes[list(stories)].max() for stories in held_out)
+    assert len(set().union(*held_out)) == len(sizes)
+
+
+def test_stories_of_other_tasks_and_files_have_other_numbers(small):
+    babi = data_utils.load_babi(small, [1, 2], extra_train={1: TEXT, 2: TEXT})
+    assert [len(np.unique(stories.story)) for stories in (babi.train, babi.test, babi.extra)] == [80, 20, 4]
+    assert len(set(babi.train.story) | set(babi.test.story) | set(babi.extra.story)) == 104
+    joined = babi.train.join(babi.extra).take(np.arange(395, 406))
+    assert joined.story.tolist() == [*babi.train.story[395:], *babi.extra.story]
+
+
+def test_a_task_of_a_single_story_has_none_to_train_on(tmp_path):
+    babi = data_utils.load_babi(write_stories(tmp_path, [20]), [1])
+    assert len(data_utils.split_validation(babi, 1)[0]) == 18
+    with pytest.raises(data_utils.DataError, match="task 1: its training file has no story to train on beside those for"):
+        data_utils.split_validation(babi, 1, "story")
 
 
 def test_answers_can_be_numbered_as_words(small):
@@ -360,6 +413,17 @@ def test_real_questions_lose_few_supporting_facts_by_the_cut(real_babi):
     for mx, split, shares in (30, "test", (0, 0.002)), (30, "train", (0.0001, 0.0033)), (20, "test", (0.002, 0.033)):
         (kept, task), (every, _) = supports(mx, split), supports(400, split)
         assert [np.mean((kept < every)[task == number]) for number in (2, 3)] == pytest.approx(shares)
+
+
+def test_real_validation_questions_share_their_story_with_training_questions_but_by_story(real_babi):
+    babi = data_utils.load_babi(real_babi, [4, 15, 18, 20])
+    found = {}
+    for by in ("question", "story"):
+        training, validation = data_utils.split_validation(babi, 1, by)
+        shared = np.isin(validation.story, training.story)
+        found[by] = [round(np.mean(shared[validation.task == task]), 2) for task in (4, 15, 18, 20)]
+    assert found == {"question": [0, 1, 1, 1], "story": [0, 0, 0, 0]}
+    assert len(validation) <= 4000 + 20  # the last story of tasks 18 and 20 may go beyond the tenth
 
 
 def test_real_test_questions_repeat_training_questions_in_three_tasks(real_babi):

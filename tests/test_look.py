@@ -53,7 +53,7 @@ def test_show_prints_and_draws_the_attention_on_a_question(finished, data, tmp_p
 
 def test_absent_facts_that_are_read_have_a_row_with_what_the_others_leave_of_the_attention():
     one = np.ones(1, int)
-    stories = data_utils.Stories(np.array([[2, 1, 0, 0]]), one, one, one, np.array([[True, False, False, False]]))
+    stories = data_utils.Stories(np.array([[2, 1, 0, 0]]), one, one, one, np.array([[True, False, False, False]]), one)
     babi = data_utils.Babi(["up", "down"], [], np.array([[0], [1], [2]]), None, stories, stories, stories, None, "read")
     attention = np.zeros((1, 4, 1, 2))
     attention[0, :2, 0] = [[0.5, 0.25], [0.25, 0.0]]

@@ -58,7 +58,7 @@ def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path,
 
 def test_the_supporting_share_counts_the_strongest_attended_facts():
     stories = data_utils.Stories(np.array([[1, 2, 3, 0]] * 3), np.zeros(3), np.zeros(3), np.ones(3),
-                                 np.array([[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool))
+                                 np.array([[0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool), np.arange(3))
     attention = np.zeros((3, 4, 2, 2))
     attention[:, :3] = np.array([0.1, 0.5, 0.2])[:, None, None]
     np.testing.assert_array_equal(report.supporting_share(stories, attention), [1, 0, np.nan])

@@ -15,7 +15,7 @@ def random_stories(random, mx=4):
     facts = random.integers(1, 8, (10, mx)).astype("int32")
     facts[np.arange(mx) >= 1 + np.arange(10)[:, None] % mx] = 0
     stories = data_utils.Stories(facts, random.integers(0, 3, 10), random.integers(0, 5, 10).astype("int32"),
-                                 np.ones(10, "int32"), np.zeros((10, mx), bool))
+                                 np.ones(10, "int32"), np.zeros((10, mx), bool), np.arange(10, dtype="int32"))
     sentences, questions = (random.integers(1, 7, shape).astype("int32") for shape in ((8, 3), (3, 4)))
     sentences[0], sentences[1:3, 0], questions[0, :2] = 0, 0, 0
     return data_utils.Babi([f"word{i}" for i in range(6)], [f"answer{i}" for i in range(5)], sentences, questions, stories,

@@ -15,8 +15,8 @@ from training.backend import keras
 DEFAULTS = {"extra_simulated": 0, "rename": False, "focus": 0.0, "first_tasks": [], "first_epochs": 0, "reconstruction": 0.0,
             "overlap": 0.0}
 # Options that records and states from before them lack, with the values they stand for.
-EARLIER = DEFAULTS | {"padding": "masked", "start": "uniform", "variant": "santoro", "word_answers": False,
-                      "bfloat16": False}
+EARLIER = DEFAULTS | {"validation": "question", "padding": "masked", "start": "uniform", "variant": "santoro",
+                      "word_answers": False, "bfloat16": False}
 
 # (Names that may change places throughout a story, tasks where they may.) Not the places and objects of task 20, to which
 # its motives lead; and the pronouns of task 11 tell women from men. In task 17 pink stays with its rectangle.

@@ -103,6 +103,9 @@ def add_babi_options(parser):
         "%(default)s)")
     add("--tasks", type=task_list, metavar="LIST", default=list(range(1, 21)),
         help="tasks to train on jointly, such as 1,2,16-19 (default 1-20)")
+    add("--validation", choices=("question", "story"), default="question",
+        help="draw the tenth of each task's training questions that is for validation by question or by story; by story, no "
+        "story has questions on both sides (default %(default)s)")
 
 
 def add_padding_option(group, default):

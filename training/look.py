@@ -481,7 +481,7 @@ def _story(args, record, longest, facts, question):
     numbers = np.zeros((1, args.mx), np.int32)
     numbers[0, :len(facts)] = np.arange(len(facts), 0, -1)
     zero = np.zeros(1, np.int32)
-    stories = data_utils.Stories(numbers, zero, zero, zero, np.zeros(numbers.shape, bool))
+    stories = data_utils.Stories(numbers, zero, zero, zero, np.zeros(numbers.shape, bool), zero)
     return data_utils.Babi(record["words"], record["answers"], sentences, data_utils.pad_in_front([question], longest[1]),
                            stories, stories, stories, None, args.padding)
 
