@@ -13,7 +13,7 @@ from training import babi_extensions, command_line, look, report, run
 from training.batches import PairBatches, story_inputs
 from training.objective import SummedCrossentropy, learning_rate
 
-EPOCHS = 400
+EPOCHS, PATIENCE = 400, 30
 # The settings of Santoro et al., and of the script of W-MemNN's authors: defaults of the options named so.
 VARIANTS = {
     "santoro": {"embedding_units": 32, "lstm_units": 32, "g_units": [256] * 4, "f_units": [256, 512], "lr": 2e-4,
@@ -52,7 +52,7 @@ def parse_arguments(argv=None):
     add("--seed", type=command_line.seed_number, metavar="N", default=1234, help="of everything random (default %(default)s)")
     command_line.add_batch_options(group, batch_size=32)
     command_line.add_padding_option(group, "masked; authors read")
-    run.add_options(parser, epochs=EPOCHS, patience=30)
+    run.add_options(parser, epochs=EPOCHS, patience=f"{PATIENCE}; no with --final-epochs")
     report.add_options(parser)
     babi_extensions.add_options(parser).add_argument("--bfloat16", action="store_true",
         help="products of g in bfloat16, with weights and sums in float32: faster where the processor has such products")
@@ -64,6 +64,7 @@ def parse_arguments(argv=None):
     if not args.g_units:
         parser.error("argument --g-units: g has at least one layer")
     args.epochs = args.epochs or EPOCHS
+    args.patience = args.patience or (None if args.final_epochs else PATIENCE)
     return args
 
 
@@ -137,16 +138,18 @@ def main(argv=None):
     network = build_model(args, babi)
 
     # Training: summed cross-entropy, Adam
-    validation = PairBatches(babi, validation, 250)
-    batches = PairBatches(babi, training.join(babi.extra), args.batch_size, [args.seed, 1, 0], args.steps_per_epoch,
-                          babi_extensions.course(args, babi, network, validation))
+    training, validation = training.join(babi.extra), PairBatches(babi, validation, 250)
+    batches = PairBatches(babi, training, args.batch_size, [args.seed, 1, 0], args.steps_per_epoch,
+                          babi_extensions.course(args, babi, network, validation),
+                          final=babi_extensions.final_part(args, training, validation))
+    rate = learning_rate(args, batches.steps_until(args.epochs))
     trained = babi_extensions.with_auxiliary_losses(network, args, babi)
-    trained.compile(keras.optimizers.Adam(learning_rate(args, batches.steps), epsilon=1e-8, global_clipnorm=args.clip_norm),
+    trained.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
                     SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=PairBatches.fixed_sizes(),
                     steps_per_execution=min(25, batches.steps))
     run.fit(this, network, trained, batches, validation)
 
-    # Report, with the weights of the first epoch with the best validation accuracy
+    # Report, with the weights of the first epoch with the best validation accuracy, or of the last of --final-epochs
     report.test(this, network, babi)
     this.release()
 

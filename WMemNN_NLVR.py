@@ -170,7 +170,7 @@ def main(argv=None):
     batches = ImageBatches(nlvr, training, args.batch_size, args.batches, [args.seed, 1], args.steps_per_epoch, shared,
                            **nlvr_extensions.of_an_epoch(args, nlvr))
     validation = ImageBatches(nlvr, validation, args.batch_size, shared=shared)
-    rate = learning_rate(args, batches.steps)
+    rate = learning_rate(args, args.epochs * batches.steps)
     # XLA's convolutions and products of few rows are slower on CPUs than TensorFlow's own.
     network.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm), BinaryCrossentropy(),
                     metrics=[accuracy], jit_compile=keras.backend.backend() == "jax")

@@ -126,17 +126,18 @@ def main(argv=None):
         this.refine(network, run_name(args, args.seed, args.rd - 1))
 
     # Training: summed cross-entropy and L2, Adam, the gradient clipped, the rate of a refinement halved every five epochs
-    validation = StoryBatches(babi, validation, 250)
-    batches = StoryBatches(babi, training.join(babi.extra), args.batch_size, [args.seed, 1, args.rd], args.steps_per_epoch,
-                           babi_extensions.course(args, babi, network, validation), at_once=STEPS_AT_ONCE)
-    rate = learning_rate(args, batches.steps, HALVING_EPOCHS if args.rd else None)
+    training, validation = training.join(babi.extra), StoryBatches(babi, validation, 250)
+    batches = StoryBatches(babi, training, args.batch_size, [args.seed, 1, args.rd], args.steps_per_epoch,
+                           babi_extensions.course(args, babi, network, validation), STEPS_AT_ONCE,
+                           babi_extensions.final_part(args, training, validation))
+    rate = learning_rate(args, batches.steps_until(args.epochs), HALVING_EPOCHS * batches.steps if args.rd else None)
     losses = babi_extensions.with_auxiliary_losses(network, args, babi)
     trained = StepsAtOnce(losses.input, losses.output)
     trained.compile(optimizer=keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
                     loss=SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=True)
     run.fit(this, network, trained, batches, validation)
 
-    # Report, with the weights of the first epoch with the best validation accuracy
+    # Report, with the weights of the first epoch with the best validation accuracy, or of the last of --final-epochs
     report.test(this, network, babi, attend)
     this.release()
 

@@ -70,6 +70,14 @@ def test_patience_ends_a_run_that_has_stopped_improving(data, tmp_path, capsys):
     more._check_settings({**more.settings, "patience": 2}, "state")  # more patience only goes further
 
 
+def test_final_epochs_of_the_relation_network_have_no_patience(data, tmp_path):
+    argv = arguments(data, tmp_path, "--final-epochs", "1", epochs="2")
+    assert (RN_bAbI.parse_arguments(argv).patience, RN_bAbI.parse_arguments([]).patience) == (None, 30)
+    RN_bAbI.main(argv)
+    saved = run_files.record(tmp_path, NAME)
+    assert saved["validation_inside_training"] and saved["best_epoch"] == 2
+
+
 def test_defaults_of_the_relation_network_are_its_papers():
     args = RN_bAbI.parse_arguments([])
     assert (args.embedding_units, args.lstm_units, args.mx, args.lr, args.batch_size) == (32, 32, 20, 2e-4, 32)

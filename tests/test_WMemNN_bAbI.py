@@ -44,6 +44,12 @@ def test_another_seed_gives_another_run(finished, data, tmp_path):
     assert any((first[key] != second[key]).any() for key in first)
 
 
+def test_validation_by_story_has_other_questions(finished, data, tmp_path, capsys):
+    script.main(arguments(data, tmp_path, "--validation", "story", epochs="1"))
+    assert "1,080 training and 120 validation questions" in capsys.readouterr().out
+    assert log(tmp_path)[0]["val_loss"] != log(finished)[0]["val_loss"]
+
+
 def test_refinement_goes_on_from_the_earlier_run_on_all_questions(data, tmp_path, capsys):
     script.main(arguments(data, tmp_path, epochs="1"))
     capsys.readouterr()

@@ -6,8 +6,8 @@ import WMemNN_bAbI as script
 import data_utils
 from data import simulate_babi
 from helpers import babi_solver, equations
-from helpers.small_run import arguments, assert_same_weights, data, finished, log, record, weights  # noqa: F401
-from training import babi_extensions, batches
+from helpers.small_run import NAME, arguments, assert_same_weights, data, finished, log, record, weights  # noqa: F401
+from training import babi_extensions, batches, run
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 
@@ -47,6 +47,119 @@ def test_the_options_of_the_recipe_do_not_depend_on_where_the_run_was_stopped(da
     script.main(arguments(data, tmp_path / "stopped", *options))
     script.main(arguments(data, tmp_path / "whole", *options))
     assert_same_weights(tmp_path / "stopped", tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def with_final_epochs(data, tmp_path_factory, without_xla):
+    """A models folder with a finished run whose last two of four epochs are final ones; and its options."""
+    models = tmp_path_factory.mktemp("final")
+    options = ["--final-epochs", "2", "--schedule", "cosine"]
+    script.main(arguments(data, models, *options, epochs="4"))
+    return models, options
+
+
+def state_variables(models):
+    with np.load(models / f"{NAME}.state.npz") as state:
+        return [state[f"variable_{number}"] for number in range(len(state.files) - 3)]
+
+
+def test_final_epochs_train_on_the_validation_questions_until_the_rate_is_zero(with_final_epochs):
+    models, _ = with_final_epochs
+    steps = [34, 34, 38, 38]  # of 32 questions, of 1,080 and of 1,200
+    rates = [0.005 * (1 + np.cos(np.pi * sum(steps[:epoch]) / sum(steps))) for epoch in range(4)]
+    np.testing.assert_allclose([float(row["learning_rate"]) for row in log(models)], rates, rtol=1e-4)
+    counters = [int(value) for value in state_variables(models) if value.shape == () and np.issubdtype(value.dtype, np.integer)]
+    assert max(counters) == sum(steps) == 144
+
+
+def test_the_weights_kept_are_those_of_the_last_final_epoch(with_final_epochs):
+    models, _ = with_final_epochs
+    saved, variables = record(models), state_variables(models)
+    assert saved["best_epoch"] == saved["epochs_done"] == 4 and saved["validation_inside_training"]
+    assert saved["best_val_accuracy"] == float(log(models)[3]["val_accuracy"])
+    for value in weights(models).values():
+        assert any(np.array_equal(value, variable) for variable in variables)
+
+
+def test_a_final_epoch_is_kept_though_an_earlier_one_was_better(data, tmp_path, monkeypatch):
+    args, saved = script.parse_arguments(arguments(data, tmp_path, "--final-epochs", "2", epochs="4")), []
+    this = run.Run(args, NAME, {"fingerprint": ""}, {}, words=[], answers=[], validation_inside_training=False)
+
+    def save_weights(_, path):
+        saved.append(len(this.rows))
+        run.write_whole(path, b"weights")
+
+    monkeypatch.setattr(run, "save_weights", save_weights)
+    records = []
+    for epoch, accuracy in enumerate((0.9, 0.8, 0.7, 0.6), start=1):
+        this.rows.append(dict.fromkeys(this.columns, 0.0) | {"epoch": epoch, "val_accuracy": accuracy})
+        this.publish(None)
+        records.append(record(tmp_path))
+    assert saved == [1, 3, 4]
+    assert [found["best_epoch"] for found in records] == [1, 1, 3, 4]
+    assert [found["best_val_accuracy"] for found in records] == [0.9, 0.9, 0.7, 0.6]
+    assert [found["validation_inside_training"] for found in records] == [False, False, True, True]
+
+
+def test_final_epochs_do_not_depend_on_where_the_run_was_stopped(with_final_epochs, data, tmp_path, monkeypatch, capsys):
+    models, options = with_final_epochs
+    argv, at_batch_end = arguments(data, tmp_path, *options, epochs="4"), run.Epochs.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        at_batch_end(self, batch, logs)
+        if len(self.run.rows) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Epochs, "on_train_batch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(argv)
+    monkeypatch.undo()
+    assert len(log(tmp_path)) == 3 and record(tmp_path)["validation_inside_training"]
+    capsys.readouterr()
+    script.main(argv)
+    line = next(line for line in capsys.readouterr().out.split("\n") if line.startswith("epoch 4/4"))
+    assert f"validation {float(log(tmp_path)[3]['val_accuracy']):.4f} (trained on), " in line
+    assert_same_weights(tmp_path, models)
+    for found, expected in zip(state_variables(tmp_path), state_variables(models), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_epochs_of_a_run_with_final_ones_stay_as_many(data, tmp_path):
+    """Under a constant rate, too, where others may have more."""
+    for number in "0", "1":
+        args = script.parse_arguments(arguments(data, tmp_path, "--final-epochs", number))
+        this = run.Run(args, NAME, {"fingerprint": ""}, {})
+        if number == "0":
+            this._check_settings({**this.settings, "epochs": 2}, "state")
+        else:
+            with pytest.raises(data_utils.DataError, match="that run had epochs 2, not 3"):
+                this._check_settings({**this.settings, "epochs": 2}, "state")
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_batches_have_the_questions_of_the_epoch(data, at_once):
+    babi = data_utils.load_babi(data, [1, 2], 10)
+    training, validation = data_utils.split_validation(babi, 1)
+    args = script.parse_arguments(["--epochs", "5", "--final-epochs", "2"])
+    final = babi_extensions.final_part(args, training, batches.StoryBatches(babi, validation, 250))
+    mixture = batches.StoryBatches(babi, training, 32, [1], at_once=at_once, final=final)
+    for epoch, stories, steps in ((2, training, 34), (3, babi.train, 38), (4, babi.train, 38), (0, training, 34)):
+        mixture.set_epoch(epoch)
+        handed_out = [mixture[index] for index in range(len(mixture))]
+        answers = np.concatenate([answer for _, answer in handed_out])
+        assert sorted(answers) == sorted(stories.answer) and mixture.steps == steps and mixture.total == len(stories)
+        # The facts say which questions these are.
+        facts = sum(np.count_nonzero(inputs.time_of_fact) for inputs, _ in handed_out)
+        assert facts == np.count_nonzero(stories.facts)
+        assert sorted(mixture.stories.story[mixture.order]) == sorted(stories.story)
+    assert [mixture.steps_until(epoch) for epoch in (0, 1, 3, 5)] == [0, 34, 102, 178]
+    course = babi_extensions.Course(script.parse_arguments(["--focus", "0.5"]), babi, lambda: {1: 0.3, 2: 0.1})
+    focused = batches.StoryBatches(babi, training, 32, [1], course=course, at_once=at_once, final=final)
+    focused.set_epoch(3)
+    assert len(focused.order) == len(babi.train) and max(focused.order) >= len(training)
+    shortened = batches.StoryBatches(babi, training, 32, [1], 5, at_once=at_once, final=final)
+    shortened.set_epoch(4)
+    assert shortened.steps == 5 and shortened.bounds[-1] == 5 and shortened.steps_until(5) == 25
 
 
 def test_renamed_questions_are_others(finished, data, tmp_path):

@@ -119,6 +119,17 @@ def test_refinement_with_a_cosine(capsys, data, trained):
         capsys, arguments(data, trained, "--schedule", "cosine", rd="1"))
 
 
+def test_final_epochs_that_do_not_go_with_the_rest(capsys, data, trained):
+    for options, rd, reason in (
+            (["--final-epochs", "1"], "0", "--final-epochs 1 leaves none of --epochs 1"),
+            (["--final-epochs", "1", "--epochs", "9", "--patience", "3"], "0", "--patience may end a run before"),
+            (["--final-epochs", "1", "--epochs", "9"], "1", "--final-epochs is for the training, rd 0"),
+            (["--final-epochs", "-1"], "0", "argument --final-epochs: '-1' is not a whole number")):
+        assert reason in refused(capsys, arguments(data, trained, *options, rd=rd))
+    assert "--patience may end a run before" in refused(
+        capsys, relation_arguments(data, trained, "--final-epochs", "1", "--epochs", "9", "--patience", "30"), RN_bAbI.main)
+
+
 def test_refinement_of_weights_that_are_not_those_of_the_record(capsys, data, trained, tmp_path):
     for name, content in contents(trained).items():
         (tmp_path / name).write_bytes(content[:5000] if name.endswith("weights.h5") else content)

@@ -85,10 +85,14 @@ def test_a_state_from_before_an_option_goes_on_where_it_is_off(data, tmp_path):
     path = tmp_path / f"{NAME}.state.npz"
     with np.load(path) as state:
         values = dict(state)
-    values["settings"] = json.dumps({key: value for key, value in json.loads(str(values["settings"])).items() if key != "focus"})
+    settings = json.loads(str(values["settings"]))
+    values["settings"] = json.dumps({key: value for key, value in settings.items()
+                                     if key not in ("focus", "validation", "final_epochs")})
     np.savez(path, **values)
-    with pytest.raises(data_utils.DataError, match="that run had focus 0.0, not 0.5"):
-        script.main(arguments(data, tmp_path, "--focus", "0.5", epochs="2"))
+    for options, had in ((["--focus", "0.5"], "focus 0.0, not 0.5"), (["--final-epochs", "1"], "final_epochs 0, not 1"),
+                         (["--validation", "story"], "validation question, not story")):
+        with pytest.raises(data_utils.DataError, match=f"that run had {had}"):
+            script.main(arguments(data, tmp_path, *options, epochs="2"))
     script.main(arguments(data, tmp_path, epochs="2"))
     assert len(log(tmp_path)) == 2
 

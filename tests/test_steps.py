@@ -24,7 +24,7 @@ def train(babi, at_once, kind):
     args = WMemNN_bAbI.parse_arguments(["8", "8", "5", "--hops", "2", "--heads", "2", "--relation-units", "8"])
     network = WMemNN_bAbI.build_model(args, babi)
     model = kind(network.input, network.output)
-    model.compile(optimizer=keras.optimizers.Adam(objective.learning_rate(args, 12, 1), epsilon=1e-8, global_clipnorm=40.0),
+    model.compile(optimizer=keras.optimizers.Adam(objective.learning_rate(args, 12, 12), epsilon=1e-8, global_clipnorm=40.0),
                   loss=objective.SummedCrossentropy(BATCH), metrics=["accuracy"], jit_compile=False)
     batches = StoryBatches(babi, babi.train.take(np.arange(QUESTIONS)), BATCH, [5], at_once=at_once)
     history = model.fit(batches, shuffle=False, verbose=0).history

@@ -13,7 +13,7 @@ from training import command_line
 from training.backend import keras
 
 DEFAULTS = {"extra_simulated": 0, "rename": False, "focus": 0.0, "first_tasks": [], "first_epochs": 0, "reconstruction": 0.0,
-            "overlap": 0.0}
+            "overlap": 0.0, "final_epochs": 0}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = DEFAULTS | {"validation": "question", "padding": "masked", "start": "uniform", "variant": "santoro",
                       "word_answers": False, "bfloat16": False}
@@ -57,6 +57,9 @@ def add_options(parser):
     add("--reconstruction", type=command_line.natural_float, metavar="X",
         help="weight of an auxiliary loss: predict each word of a fact and of the question from its encoding (default "
         "%(default)g)")
+    add("--final-epochs", type=command_line.natural_number, metavar="N",
+        help="in the last N epochs train on the validation questions, too, and keep the weights of the last one (default "
+        "%(default)s)")
     parser.set_defaults(**{name: value for name, value in DEFAULTS.items() if name != "overlap"})
     return group
 
@@ -72,6 +75,13 @@ def check_options(args):
     """Raise DataError where the options do not fit together."""
     if bool(args.first_tasks) != bool(args.first_epochs) or set(args.first_tasks) - set(args.tasks):
         raise data_utils.DataError("--first-tasks and --first-epochs need each other, and the first tasks to be among --tasks")
+    if args.final_epochs and getattr(args, "rd", 0):
+        raise data_utils.DataError("--final-epochs is for the training, rd 0; leave it out of a refinement")
+    if args.final_epochs and args.patience:
+        raise data_utils.DataError("--patience may end a run before its --final-epochs; leave one of the two out")
+    if args.final_epochs >= args.epochs:
+        raise data_utils.DataError(f"--final-epochs {args.final_epochs} leaves none of --epochs {args.epochs} without the "
+                                   "validation questions; give fewer")
 
 
 # What is trained on
@@ -85,6 +95,17 @@ def simulated_questions(args, simulate):
         simulate: function of (task, questions, seed, split) to the text of a task file.
     """
     return {task: simulate(task, args.extra_simulated, args.seed, "extra") for task in args.tasks if args.extra_simulated}
+
+
+def final_part(args, training, validation):
+    """What the last epochs train on, as of `batches.StoryBatches`; None without --final-epochs.
+
+    Args:
+        args: parsed arguments with `epochs` and `final_epochs`.
+        training: data_utils.Stories of the other epochs.
+        validation: batches.StoryBatches.
+    """
+    return (args.epochs - args.final_epochs, training.join(validation.stories)) if args.final_epochs else None
 
 
 class Course:

@@ -216,21 +216,24 @@ class StoryBatches(keras.utils.PyDataset):
         course: babi_extensions.Course, other questions in an epoch, and other names in them; by default all as they are.
         at_once: int, how many batches are handed out together, all of one size, laid end to end: for `steps.StepsAtOnce`.
             At the end of an epoch they are as many as remain; a batch of fewer questions comes alone. By default one.
+        final: (epoch, data_utils.Stories), other stories from an epoch on, counted from 0; by default the same to the end.
+
+    Attributes:
+        stories: data_utils.Stories of the epoch that was set last.
+        total, steps: int, how many questions and batches such an epoch has.
     """
 
     pairs = False  # whether the inputs list the pairs of facts
     of = "questions"
 
-    def __init__(self, babi, stories, batch_size, order_seed=(0,), steps=None, course=None, at_once=1):
+    def __init__(self, babi, stories, batch_size, order_seed=(0,), steps=None, course=None, at_once=1, final=None):
         # With one worker Keras lets tf.data tune itself, and ending an epoch then waits for the tuner's next round, whose
         # period doubles. JAX needs no tf.data.
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
-        self.babi, self.stories, self.course = babi, stories, course
+        self.babi, self.course = babi, course
         self.batch_size, self.order_seed, self.at_once = batch_size, order_seed, at_once
-        self.total = len(stories)
-        self.steps = min(steps or sys.maxsize, -(-self.total // batch_size))
-        whole = min(self.steps, self.total // batch_size)
-        self.bounds = [*range(0, whole, at_once), *range(whole, self.steps), self.steps]
+        self.first, self.final, self.shortened = stories, final, steps or sys.maxsize
+        self._take(stories)
         self.even_sizes = self._slot_sizes() if self.fixed_sizes() else None
         self._shuffle(0)
 
@@ -242,12 +245,28 @@ class StoryBatches(keras.utils.PyDataset):
     def _slot_sizes(self, rows=None):
         return slot_sizes(self.babi, self.stories, self.batch_size, self.pairs, rows, min(self.at_once, self.steps))
 
+    def _stories(self, epoch):
+        return self.final[1] if self.final and epoch >= self.final[0] else self.first
+
+    def _steps(self, stories):
+        return min(self.shortened, -(-len(stories) // self.batch_size))
+
+    def steps_until(self, epoch):
+        """How many batches there are before an epoch, counted from 0."""
+        return sum(self._steps(self._stories(earlier)) for earlier in range(epoch))
+
+    def _take(self, stories):
+        self.stories, self.total, self.steps = stories, len(stories), self._steps(stories)
+        whole = min(self.steps, self.total // self.batch_size)
+        self.bounds = [*range(0, whole, self.at_once), *range(whole, self.steps), self.steps]
+
     def _shuffle(self, epoch):
         self.epoch, self.sizes = epoch, self.even_sizes
         self.order = np.random.default_rng([*self.order_seed, epoch]).permutation(np.arange(self.total))
 
     def set_epoch(self, epoch):
-        """Draw the order of an epoch, counted from 0."""
+        """Take the stories of an epoch, counted from 0, and draw their order."""
+        self._take(self._stories(epoch))
         self._shuffle(epoch)
         if self.course and self.course.mixes(epoch):
             self.order = self.course.order(self.stories, self.order, self.order_seed, epoch)

@@ -75,13 +75,13 @@ def _clipped(log_probability):
 # Learning rate
 
 
-def learning_rate(args, steps_per_epoch, halving_epochs=None):
+def learning_rate(args, steps, halving_steps=None):
     """The learning rate or its Keras schedule, from the options of a run.
 
     Args:
-        args: parsed arguments with `lr`, `schedule`, `warmup_steps` and `epochs`.
-        steps_per_epoch: int.
-        halving_epochs: int, halve a constant rate every so many epochs.
+        args: parsed arguments with `lr`, `schedule` and `warmup_steps`.
+        steps: int, batches of all epochs together.
+        halving_steps: int, halve a constant rate every so many batches.
     Raises:
         DataError: options that do not go together.
     """
@@ -89,14 +89,12 @@ def learning_rate(args, steps_per_epoch, halving_epochs=None):
     if args.schedule == "constant":
         if args.warmup_steps:
             raise DataError("--warmup-steps goes with --schedule cosine")
-        return schedules.ExponentialDecay(args.lr, halving_epochs * steps_per_epoch, 0.5, staircase=True) \
-            if halving_epochs else args.lr
-    if halving_epochs:
-        raise DataError("--schedule cosine does not go with a refinement run, whose rate halves every "
-                        f"{halving_epochs} epochs")
+        return schedules.ExponentialDecay(args.lr, halving_steps, 0.5, staircase=True) if halving_steps else args.lr
+    if halving_steps:
+        raise DataError("--schedule cosine does not go with a refinement run, whose rate halves every few epochs")
     rising = args.warmup_steps
-    if rising >= args.epochs * steps_per_epoch:
-        raise DataError(f"--warmup-steps {rising} leaves nothing of {args.epochs * steps_per_epoch} batches")
+    if rising >= steps:
+        raise DataError(f"--warmup-steps {rising} leaves nothing of {steps} batches")
     if not rising:
-        return schedules.CosineDecay(args.lr, args.epochs * steps_per_epoch)
-    return schedules.CosineDecay(0.0, args.epochs * steps_per_epoch - rising, warmup_target=args.lr, warmup_steps=rising)
+        return schedules.CosineDecay(args.lr, steps)
+    return schedules.CosineDecay(0.0, steps - rising, warmup_target=args.lr, warmup_steps=rising)

@@ -37,8 +37,8 @@ NOT_OF_THE_COURSE = ("data", "cache", "models", "tensorboard", "evaluate", "ense
 # Options
 
 
-def add_options(parser, epochs, patience=None):
-    """Add the group of options of a run, with a script's own defaults."""
+def add_options(parser, epochs, patience="no"):
+    """Add the group of options of a run, with what the help says of the script's own defaults."""
     add = parser.add_argument_group("the run").add_argument
     add("--models", metavar="DIR", default="models", help="where weights, log and record are saved (default %(default)s)")
     add("--epochs", type=positive_int, metavar="N", help=f"passes over the training data (default {epochs})")
@@ -48,9 +48,8 @@ def add_options(parser, epochs, patience=None):
         help="course of the learning rate; cosine falls to zero over all epochs (default %(default)s)")
     add("--warmup-steps", type=natural_number, metavar="N", default=0,
         help="batches over which a cosine schedule first rises from zero (default %(default)s)")
-    add("--patience", type=positive_int, metavar="N", default=patience,
-        help="stop after N epochs without a better validation accuracy (default "
-        + ("no)" if patience is None else "%(default)s)"))
+    add("--patience", type=positive_int, metavar="N",
+        help=f"stop after N epochs without a better validation accuracy (default {patience})")
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--fresh", action="store_true", help="start from the first epoch; an earlier run of this name is moved into a folder earlier-N "
         "beside it; leave it out to go on with the new one")
@@ -185,6 +184,8 @@ class Run:
         self.settings = json.loads(json.dumps(settings))
         self.record = {"arguments": vars(args), "data": data, **record}
         self.rows, self.earlier_parts, self.part = [], [], None
+        # Epochs, counted from 0, in which the validation questions are trained on.
+        self.final_epochs = range(args.epochs - getattr(args, "final_epochs", 0), args.epochs)
         self._lock = os.path.join(self.models, f".{name}.lock")
 
     def refine(self, network, name):
@@ -199,8 +200,15 @@ class Run:
         return os.path.join(self.models, f"{self.name}.{kind}")
 
     def best(self):
-        """The row of the epoch with the highest validation accuracy, the first of equals; None before the first."""
-        return max(self.rows, key=lambda row: row["val_accuracy"], default=None)
+        """The row of the epoch whose weights are kept; None before the first.
+
+        It is the one with the highest validation accuracy, the first of equals; in the final epochs the last one.
+        """
+        return self.rows[-1] if self.is_final() else max(self.rows, key=lambda row: row["val_accuracy"], default=None)
+
+    def is_final(self):
+        """Whether the last epoch trained on the validation questions, too."""
+        return len(self.rows) - 1 in self.final_epochs
 
     def stalled(self, patience):
         """Whether the last `patience` epochs brought no better validation accuracy; never if `patience` is None."""
@@ -269,8 +277,10 @@ class Run:
         saved = {key: value for key, value in self.earlier.items() if key in self.settings} | saved
         for key in sorted({*saved, *self.settings}):
             before, now = saved.get(key), self.settings.get(key)
-            # More epochs of a constant rate only go further on the same course, and so does more patience.
-            further = key == "patience" or (key == "epochs" and self.settings.get("schedule") == "constant")
+            # More epochs of a constant rate only go further on the same course, and so does more patience; but final epochs
+            # are counted from the end.
+            further = key == "patience" or (
+                key == "epochs" and self.settings.get("schedule") == "constant" and not saved.get("final_epochs"))
             if before != now and not further:
                 what = self.OF_FILES.get(key, f"had {key} {before}, not {now}")
                 raise DataError(f"{path}: that run {what}; give the same, --fresh to set that run aside, or --models DIR to "
@@ -315,6 +325,8 @@ class Run:
     def save_record(self):
         """Write the record, with what the log says of the run."""
         best = self.best()
+        if self.is_final():
+            self.record["validation_inside_training"] = True
         write_record(self.path("json"), {
             **self.record, "epochs_done": len(self.rows), "best_epoch": best["epoch"], "best_val_accuracy": best["val_accuracy"],
             "seconds": round(sum(row["seconds"] for row in self.rows), 1),
@@ -390,10 +402,11 @@ class Epochs(keras.callbacks.Callback):
         self.run.save(self.model, self.network)
         self.model.stop_training = self.run.stalled(self.run.args.patience)
         best = self.run.best()
+        note = "trained on" if self.run.is_final() else f"best {best['val_accuracy']:.4f} in epoch {best['epoch']}"
         left = (self.epochs - epoch - 1) * seconds
         self.line = (
             f"epoch {epoch + 1}/{self.epochs}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.4f}, "
-            f"validation {row['val_accuracy']:.4f} (best {best['val_accuracy']:.4f} in epoch {best['epoch']}), "
+            f"validation {row['val_accuracy']:.4f} ({note}), "
             f"{seconds:.0f} s, {row[self.run.columns[-1]]:.0f} {self.run.unit}/s, {_duration(left)} left\n")
         if not sys.stdout.isatty():  # on a terminal the progress bar is not yet complete
             self._print_line()
@@ -412,7 +425,7 @@ def _duration(seconds):
 
 
 def fit(run, network, model, batches, validation):
-    """Train from where the run stands to the last epoch; at the end the network has the weights of the best epoch.
+    """Train from where the run stands to the last epoch; at the end the network has the weights of `Run.best`.
 
     Args:
         run: Run.
@@ -441,6 +454,9 @@ def _train(run, network, model, batches, validation):
     run.record["parameters"] = network.count_params()
     print(f"{run.name}: {network.count_params():,} parameters; {batches.total:,} training and {validation.total:,} validation "
           f"{batches.of}, {batches.steps:,} batches of {batches.batch_size} an epoch")
+    if run.final_epochs:
+        print(f"{run.name}: from epoch {run.final_epochs.start + 1} on the validation questions are trained on, too, and the "
+              "weights of the last epoch are kept")
     model.optimizer.build(model.trainable_variables)
     if args.fresh:
         run.start(model)
@@ -466,8 +482,13 @@ def _train(run, network, model, batches, validation):
         if args.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(args.tensorboard))
         with Interruption() as interruption:
-            model.fit(batches, validation_data=validation, initial_epoch=done, epochs=args.epochs, shuffle=False,
-                      callbacks=[interruption, *callbacks], verbose=1 if sys.stdout.isatty() else 0)
+            # Keras asks once how many batches an epoch has, and the final epochs have more.
+            for start, end in ((done, run.final_epochs.start), (max(done, run.final_epochs.start), args.epochs)):
+                if start < end:
+                    if start in run.final_epochs:
+                        batches.set_epoch(start)
+                    model.fit(batches, validation_data=validation, initial_epoch=start, epochs=end, shuffle=False,
+                              callbacks=[interruption, *callbacks], verbose=1 if sys.stdout.isatty() else 0)
         if run.stalled(args.patience):
             print(f"stopped after epoch {len(run.rows)}: no better validation accuracy for {args.patience} epochs")
     load_weights(network, run.path("weights.h5"))
