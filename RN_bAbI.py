@@ -130,7 +130,8 @@ def main(argv=None):
     # Data
     keras.utils.set_random_seed(args.seed)
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, word_answers=args.word_answers,
-                                extra_train=babi_extensions.simulated_questions(args, simulate_task))
+                                extra_train=babi_extensions.simulated_questions(args, simulate_task),
+                                names=babi_extensions.names_across_tasks(args))
     training, validation = data_utils.split_validation(babi, args.seed, args.validation)
     this = run.Run(args, run_name(args, args.seed), earlier=babi_extensions.EARLIER, **report.describe(args, babi))
 

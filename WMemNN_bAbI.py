@@ -114,7 +114,8 @@ def main(argv=None):
     keras.utils.set_random_seed(args.seed)
     refined = run.read_run(args, run_name(args, args.seed, args.rd - 1), FIXED, babi_extensions.EARLIER) if args.rd else None
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, refined,
-                                babi_extensions.simulated_questions(args, simulate_task))
+                                babi_extensions.simulated_questions(args, simulate_task),
+                                names=babi_extensions.names_across_tasks(args))
     training, validation = data_utils.split_validation(babi, args.seed, args.validation)
     if args.rd:
         training = babi.train  # as the authors do: the validation questions are among them

@@ -382,7 +382,8 @@ class Babi:
         return 1 + len(self.words) + self.train.facts.shape[1]
 
 
-def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_train=None, word_answers=False):
+def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_train=None, word_answers=False,
+              names=()):
     """Load bAbI tasks, from files to arrays.
 
     Args:
@@ -396,6 +397,8 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
         extra_train: dict task -> text of a task file with more questions, in English, to train on.
         word_answers: bool, whether the answers are numbered as the words are, 0 and time words included; ignored if "answers"
             are given.
+        names: iterable of lower-case names that may take each other's place, in English. All are words, and where one of
+            them is an answer, all are, written alike; ignored for the list that is given.
     Returns:
         Babi.
     Raises:
@@ -404,9 +407,9 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
     """
     words, answers = (like or {}).get("words"), (like or {}).get("answers")
     files = read_tasks(path, tasks)
-    if extra_train and not files.variant.startswith("en"):
-        raise DataError(f"{files.source}: {files.variant} is not in English, as simulated questions are; leave "
-                        "--extra-simulated out")
+    for option, asked in (("extra-simulated", extra_train), ("rename-across-tasks", names)):
+        if asked and not files.variant.startswith("en"):
+            raise DataError(f"{files.source}: {files.variant} is not in English; leave --{option} out")
     parsed = {key: parse_task(text, f"{files.source}: {name}") for key, (name, text) in files.texts.items()}
     parsed |= {(task, "extra"): parse_task(text, f"extra training questions of task {task}")
                for task, text in (extra_train or {}).items()}
@@ -423,9 +426,10 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
     known_words, known_answers = read_vocabulary(tasks) if files.simulated else (set(), set())
     numbered_as_words = word_answers and answers is None
     if answers is None:
-        answers = sorted(known_answers.union(item.answer for items in parsed.values() for item in items))
+        answers = known_answers.union(item.answer for items in parsed.values() for item in items)
+        answers = sorted(answers.union(*(written_as(answer, names) for answer in answers)))
     if words is None:  # the authors' vocabulary has the answers, too, each as one word
-        words = sorted(known_words.union((answer.lower() for answer in answers), *(
+        words = sorted(known_words.union(names, (answer.lower() for answer in answers), *(
             tokenize(sentence) for sentence in (*fact_numbers, *question_numbers))))
     if numbered_as_words:
         answers = ["", *words, *(f"time {recency}" for recency in range(1, mx + 1))]
@@ -473,6 +477,21 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
                 stories("train"), stories("test"), stories("extra"), files, padding,
                 stories("valid") if any(split == "valid" for _, split in parsed) else None)
+
+
+def spelling(word):
+    """How a word is written: str.lower, str.title or str.upper, the first that leaves it as it is; None where none does."""
+    return next((write for write in (str.lower, str.title, str.upper) if write(word) == word), None)
+
+
+def written_as(answer, names):
+    """The names as an answer that is one of them is written, a set of str; empty for any other answer.
+
+    >>> sorted(written_as("Mary", ["mary", "john"]))
+    ['John', 'Mary']
+    """
+    write = spelling(answer)
+    return {write(name) for name in names} if write and answer.lower() in names else set()
 
 
 def split_validation(babi, seed, by="question"):

@@ -1,4 +1,6 @@
 """What is not in the paper on bAbI: courses of questions, other names, auxiliary losses."""
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from helpers import babi_solver, equations
 from helpers.small_run import NAME, arguments, assert_same_weights, data, finished, log, record, weights  # noqa: F401
 from training import babi_extensions, batches, run
 
+ACROSS = set("daniel john mary sandra bill fred jeff julie".split())
 pytestmark = pytest.mark.usefixtures("without_xla")
 
 
@@ -255,15 +258,26 @@ def test_the_slots_of_a_batch_follow_the_focus(real_babi):
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    """Simulated files of all tasks, 100 training questions each, and their arrays."""
+def simulated_files(tmp_path_factory):
+    """A folder with simulated files of all tasks, 100 training questions each."""
     folder = tmp_path_factory.mktemp("simulated")
     for task in range(1, 21):
         for split in ("train", "test"):
             path = folder / simulate_babi.LANGUAGE_FOLDER / simulate_babi.file_name(task, split)
             path.parent.mkdir(exist_ok=True)
             path.write_text(simulate_babi.simulate_task(task, 100, 1, split), encoding="utf-8")
-    return data_utils.load_babi(str(folder), mx=300, padding="masked")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def simulated(simulated_files):
+    return data_utils.load_babi(simulated_files, mx=300, padding="masked")
+
+
+@pytest.fixture(scope="module")
+def simulated_across(simulated_files):
+    """The same, with words and answers for the names of all tasks."""
+    return data_utils.load_babi(simulated_files, mx=300, padding="masked", names=ACROSS)
 
 
 def in_words(babi, sentence):
@@ -273,11 +287,32 @@ def in_words(babi, sentence):
 @pytest.mark.parametrize("task", range(1, 21))
 def test_what_follows_from_a_renamed_story_is_the_renamed_answer(simulated, task):
     """By the independent solver, from what the model reads."""
+    _, changed = renamed_stories(simulated, task, babi_extensions.Renaming(simulated))
+    assert changed > 50
+
+
+@pytest.mark.parametrize("task", [1, 2, 3, *range(5, 15)])
+def test_what_follows_under_names_of_other_tasks_is_the_renamed_answer(simulated_across, task):
+    """And these names come up, in answers too; the pronouns of task 11 are of those whom they stand for."""
+    stories, changed = renamed_stories(simulated_across, task, babi_extensions.Renaming(simulated_across, ACROSS))
+    assert changed > 50
+    assert {word for facts, _ in stories for fact in facts for word in fact.lower().split()} >= ACROSS
+    if task == 5:
+        assert {answer for _, answer in stories} >= {name.capitalize() for name in ACROSS}
+    for facts, _ in stories if task == 11 else ():
+        for before, fact in zip(facts, facts[1:]):
+            for pronoun, women in ("he", False), ("she", True):
+                if pronoun in fact.lower().split():
+                    (who,) = ACROSS.intersection(before.lower().split())
+                    assert (who in ("mary", "sandra", "julie")) == women
+
+
+def renamed_stories(simulated, task, renaming):
+    """Facts and answer of each renamed story of a task, which the solver answers alike; and how many have other facts."""
     rows = np.flatnonzero(simulated.train.task == task)
-    renaming = babi_extensions.Renaming(simulated)
     naming, answers = renaming.draw(simulated.train.task[rows], simulated.train.answer[rows], np.random.default_rng(4))
     batch = batches.pack_stories(simulated, simulated.train, rows, naming=naming)
-    changed = 0
+    stories, changed = [], 0
     for row, answer in enumerate(answers):
         slots = np.flatnonzero(batch.story_of_fact == row)[::-1]  # the oldest first
         facts = [in_words(simulated, batch.sentences[batch.sentence_of_fact[slot]]) for slot in slots]
@@ -285,7 +320,8 @@ def test_what_follows_from_a_renamed_story_is_the_renamed_answer(simulated, task
         changed += facts != original[::-1]
         solved = babi_solver.solve(task, [spoken(fact) for fact in facts], spoken(in_words(simulated, batch.question[row])))
         assert solved == simulated.answers[answer], (facts, solved)
-    assert changed > 50
+        stories.append((facts, solved))
+    return stories, changed
 
 
 def spoken(sentence):
@@ -311,6 +347,53 @@ def test_renaming_permutes_the_names_of_a_task_in_each_story_alike(simulated):
     np.testing.assert_array_equal(again[0], naming)
     assert {int(word) for word in renaming.draw(np.full(200, 11), answers[:200], random)[0][:, number["mary"]]} == {
         number["mary"], number["sandra"]}
+
+
+def test_renaming_across_tasks_changes_people_alone(simulated, simulated_across):
+    """Tasks without them have their names drawn as with --rename."""
+    assert simulated_across.words == simulated.words  # all tasks together use them all
+    assert set(simulated_across.answers) - set(simulated.answers) == {"Daniel", "John", "Julie", "Sandra"}
+    assert simulated_across.answers == sorted(simulated_across.answers)
+    plain, across = babi_extensions.Renaming(simulated), babi_extensions.Renaming(simulated_across, ACROSS)
+    number = {word: index for index, word in enumerate(simulated.words, start=1)}
+    people = {number[name] for name in ACROSS}
+    for task in range(1, 21):
+        groups, wider = ([set(group.tolist()) for group in renaming.groups[task]] for renaming in (plain, across))
+        assert [group for group in groups if not group & people] == [group for group in wider if not group & people]
+        assert [group for group in wider if group & people] == {
+            11: [{number[name] for name in names.split()} for names in ("daniel john bill fred jeff", "mary sandra julie")],
+            **dict.fromkeys([4, *range(15, 21)], [])}.get(task, [people])
+
+
+def test_renaming_across_tasks_needs_people(data, tmp_path):
+    with pytest.raises(data_utils.DataError, match="--rename-across-tasks: none of --tasks has people"):
+        script.main(arguments(data, tmp_path, "--rename-across-tasks", "--tasks", "4,15-20"))
+
+
+def test_a_refinement_keeps_the_words_and_answers_for_names_of_other_tasks(finished, data, tmp_path):
+    script.main(arguments(data, tmp_path, "--rename-across-tasks", "--steps-per-epoch", "2", epochs="1"))
+    first = record(tmp_path)
+    assert ACROSS < set(first["words"]) and not ACROSS < set(record(finished)["words"])
+    for more in [], ["--rename-across-tasks", "--fresh"]:
+        script.main(arguments(data, tmp_path, *more, "--steps-per-epoch", "2", rd="1", epochs="1"))
+        refined = record(tmp_path, NAME.replace("_0_1", "_1_1"))
+        assert (refined["words"], refined["answers"]) == (first["words"], first["answers"])
+    with pytest.raises(data_utils.DataError, match="the weights to refine lack bill, fred, jeff, julie, sandra among"):
+        script.main(arguments(data, finished, "--rename-across-tasks", rd="1"))
+
+
+def test_a_run_from_before_an_option_goes_on(data, tmp_path, capsys):
+    script.main(arguments(data, tmp_path, "--steps-per-epoch", "2", epochs="1"))
+    path = tmp_path / f"{NAME}.state.npz"
+    with np.load(path) as state:
+        values = dict(state)
+    settings = json.loads(str(values["settings"]))
+    assert settings.pop("rename_across_tasks") is False
+    np.savez(path, **values | {"settings": json.dumps(settings)})
+    script.main(arguments(data, tmp_path, "--steps-per-epoch", "2", epochs="2"))
+    assert "going on after epoch 1 of 2" in capsys.readouterr().out
+    with pytest.raises(data_utils.DataError, match="that run had rename_across_tasks False, not True"):
+        script.main(arguments(data, tmp_path, "--steps-per-epoch", "2", "--rename-across-tasks"))
 
 
 def test_a_story_whose_renamed_answer_has_no_number_keeps_its_names(data):

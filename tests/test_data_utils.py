@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import data_utils
+from data import simulate_babi
 from helpers import small_babi
 
 TEXT = """1 Mary moved to the bathroom.
@@ -231,13 +232,35 @@ def test_validation_files_take_the_place_of_a_share_of_the_training_files(small)
     assert data_utils.split_validation(babi, 5, "story")[1] is babi.validation
 
 
-def test_extra_questions_are_in_english(small):
+def test_extra_questions_and_other_names_are_in_english(small):
     with_other_folders(small)
     extra = {1: TEXT}
     assert len(data_utils.load_babi(f"{small}/en-valid", [1], extra_train=extra).extra) == 3
     for variant in ("hn", "shuffled-10k"):
-        with pytest.raises(data_utils.DataError, match=f"{variant} is not in English.*leave --extra-simulated out"):
-            data_utils.load_babi(f"{small}/{variant}", [1], extra_train=extra)
+        for options, name in (({"extra_train": extra}, "extra-simulated"), ({"names": {"mary"}}, "rename-across-tasks")):
+            with pytest.raises(data_utils.DataError, match=f"{variant} is not in English; leave --{name} out"):
+                data_utils.load_babi(f"{small}/{variant}", [1], **options)
+
+
+@pytest.fixture
+def simulated_givers(tmp_path):
+    """Simulated files of tasks 1 and 5, which have no person in common but Mary."""
+    for task in 1, 5:
+        for split in "train", "test":
+            path = tmp_path / simulate_babi.file_name(task, split)
+            path.write_text(simulate_babi.simulate_task(task, 200, 1, split), encoding="utf-8")
+    return str(tmp_path)
+
+
+def test_names_of_other_tasks_are_words_and_where_one_is_an_answer_answers(simulated_givers, small):
+    names = {"bill", "fred", "jeff", "mary", "daniel", "julie"}
+    plain, babi = (data_utils.load_babi(simulated_givers, [5], names=some) for some in ((), names))
+    assert babi.answers == sorted([*plain.answers, "Daniel", "Julie"])
+    assert babi.words == sorted([*plain.words, "daniel", "julie"])
+    plain, babi = (data_utils.load_babi(small, [1], names=some) for some in ((), names))
+    assert babi.answers == plain.answers and set(babi.words) - set(plain.words) == names - {"mary", "daniel"}
+    record = {"words": babi.words, "answers": babi.answers}
+    assert data_utils.load_babi(small, [1], like=record, names={"sandra"}).words == babi.words
 
 
 def test_unreadable_data_is_named(small, tmp_path):

@@ -12,18 +12,21 @@ import layers
 from training import command_line
 from training.backend import keras
 
-DEFAULTS = {"extra_simulated": 0, "rename": False, "focus": 0.0, "first_tasks": [], "first_epochs": 0, "reconstruction": 0.0,
-            "overlap": 0.0, "final_epochs": 0}
+DEFAULTS = {"extra_simulated": 0, "rename": False, "rename_across_tasks": False, "focus": 0.0, "first_tasks": [],
+            "first_epochs": 0, "reconstruction": 0.0, "overlap": 0.0, "final_epochs": 0}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = DEFAULTS | {"validation": "question", "padding": "masked", "start": "uniform", "variant": "santoro",
                       "word_answers": False, "bfloat16": False}
 
-# (Names that may change places throughout a story, tasks where they may.) Not the places and objects of task 20, to which
-# its motives lead; and the pronouns of task 11 tell women from men. In task 17 pink stays with its rectangle.
-RENAMED = (
+# (Names that may change places throughout a story, tasks where they may.) The pronouns of task 11 tell women from men.
+PEOPLE = (
     ("daniel john mary sandra bill fred jeff julie", {1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 13, 14}),
-    ("daniel john", {11}),
-    ("mary sandra", {11}),
+    ("daniel john bill fred jeff", {11}),
+    ("mary sandra julie", {11}),
+)
+# Not the places and objects of task 20, to which its motives lead. In task 17 pink stays with its rectangle.
+RENAMED = (
+    *PEOPLE,
     ("bathroom bedroom garden hallway kitchen office cinema park school", {*range(1, 15), 19}),
     ("apple football milk", {2, 3, 5, 6, 7, 8}),
     ("north south", {4}),
@@ -48,6 +51,8 @@ def add_options(parser):
         help="simulated questions added to the training questions of each task (default %(default)s)")
     add("--rename", action="store_true",
         help="in training, permute the names of people, places, things, colors and sides in each story anew in each epoch")
+    add("--rename-across-tasks", action="store_true",
+        help="as --rename, and people may also have names of other tasks; where one is an answer, each is a class")
     add("--focus", type=command_line.fraction, metavar="X",
         help="share of the training questions drawn from the tasks in proportion to their validation errors (default "
         "%(default)g)")
@@ -82,6 +87,9 @@ def check_options(args):
     if args.final_epochs >= args.epochs:
         raise data_utils.DataError(f"--final-epochs {args.final_epochs} leaves none of --epochs {args.epochs} without the "
                                    "validation questions; give fewer")
+    if args.rename_across_tasks and not any(tasks.intersection(args.tasks) for _, tasks in PEOPLE):
+        raise data_utils.DataError("--rename-across-tasks: none of --tasks has people whose names may change; leave it out, or "
+                                   "give some of the tasks 1-3 and 5-14")
 
 
 # What is trained on
@@ -108,6 +116,11 @@ def final_part(args, training, validation):
     return (args.epochs - args.final_epochs, training.join(validation.stories)) if args.final_epochs else None
 
 
+def names_across_tasks(args):
+    """The names that people of any task may have, a set of str; empty without --rename-across-tasks."""
+    return {name for names, _ in PEOPLE for name in names.split() if args.rename_across_tasks}
+
+
 class Course:
     """What an epoch has instead of every question once as it is: first tasks, a focus on what is still wrong, other names.
 
@@ -120,7 +133,7 @@ class Course:
     def __init__(self, args, babi, errors):
         self.focus, self.errors = args.focus, errors
         self.first_tasks, self.first_epochs = args.first_tasks, args.first_epochs
-        self.renaming = Renaming(babi) if args.rename else None
+        self.renaming = Renaming(babi, names_across_tasks(args)) if args.rename or args.rename_across_tasks else None
 
     def mixes(self, epoch):
         """Whether an epoch, counted from 0, has not just every question once."""
@@ -164,7 +177,7 @@ def course(args, babi, network, validation):
         network: functional model, whose errors the focus follows.
         validation: batches.StoryBatches, on which it makes them.
     """
-    if not (args.focus or args.first_epochs or args.rename):
+    if not (args.focus or args.first_epochs or args.rename or args.rename_across_tasks):
         return None
     predictor = keras.Model(network.input, network.output)  # not the compiled model, which runs several batches at once
 
@@ -180,16 +193,24 @@ class Renaming:
     """Other names for the people, places, things and sides of each story: more stories to train on, out of the same ones.
 
     The names of each group of `RENAMED` are permuted at random, in facts, question and answer alike, so that what follows
-    from the facts is the answer still. Of a group, a task permutes what its training files use. Where it is not sure what
-    would follow, names stay: those of a group with a name inside another word of the task, such as apple in apples; and those
-    of a story whose answer neither has names as words nor is a released one without them, such as "two".
+    from the facts is the answer still. Of a group, a task permutes what its training files use, and all `across_tasks`. Where
+    it is not sure what would follow, names stay: those of a group with a name inside another word of the task, such as apple
+    in apples; and those of a story whose answer neither has names as words nor is a released one without them, such as "two".
 
     Args:
         babi: Babi.
+        across_tasks: set of str, names that a task permutes even if it does not use them, as of `names_across_tasks`.
+    Raises:
+        DataError: the words or answers, those of weights to refine, lack some of these names.
     """
 
-    def __init__(self, babi):
+    def __init__(self, babi, across_tasks=frozenset()):
         number_of = {word: number for number, word in enumerate(babi.words, start=1)}
+        needed = across_tasks.union(*(data_utils.written_as(answer, across_tasks) for answer in babi.answers))
+        lacking = sorted(needed.difference(babi.words, babi.answers))
+        if lacking:
+            raise data_utils.DataError(f"--rename-across-tasks: the weights to refine lack {', '.join(lacking)} among their "
+                                       "words or answers; leave it out, or refine a training that had it")
         _, released = data_utils.read_vocabulary(range(1, 21))
         released = {tuple(data_utils.tokenize(answer)) for answer in released}
         self.groups, self.parts = {}, {}
@@ -197,7 +218,7 @@ class Renaming:
             stories = babi.train.take(babi.train.task == task)
             used = set(babi.sentences[np.unique(stories.facts)].ravel()) | set(babi.questions[np.unique(stories.question)].ravel())
             words = [babi.words[number - 1] for number in used if number]
-            groups = ([number_of[name] for name in names.split() if number_of.get(name) in used]
+            groups = ([number_of[name] for name in names.split() if name in across_tasks or number_of.get(name) in used]
                       for names, tasks in RENAMED if task in tasks
                       and not any(name in word and name != word for name in names.split() for word in words))
             self.groups[task] = [np.array(group) for group in groups if len(group) > 1]
@@ -245,7 +266,7 @@ def _parts(answer, names, released):
     """
     parts = []
     for part in re.split(r"(\w+)", answer):
-        write = next((write for write in (str.lower, str.title, str.upper) if write(part) == part), None)
+        write = data_utils.spelling(part)
         if part.lower() in names and write:
             part = names[part.lower()], write
         elif any(name in part.lower() for name in names):
