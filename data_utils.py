@@ -84,6 +84,30 @@ def tokenize(sentence):
     return [word for word in (word.rstrip(_JOINERS) for word in "".join(characters).split()) if word]
 
 
+# The names that sys-bAbI exchanges in the test files of some tasks, so that a story is of people that those tasks' training
+# files do not name (arXiv 2406.01012; the tasks and names are those of its program).
+SYSTEMATIC = {"daniel": "bill", "john": "fred", "sandra": "julie", "bill": "daniel", "fred": "john", "julie": "sandra"}
+SYSTEMATIC_TASKS = {1, 2, 3, *range(5, 15)}
+
+
+def exchange_names(task, text):
+    """The text of a task file with the names of sys-bAbI exchanged, in facts, questions and answers alike.
+
+    Whole words change; a name has a capital where the one before had it.
+
+    >>> exchange_names(5, "1 Mary gave Bill the milk.")
+    '1 Mary gave Daniel the milk.'
+    """
+    if task not in SYSTEMATIC_TASKS:
+        return text
+
+    def other(match):
+        name = SYSTEMATIC.get(match[0].lower(), match[0])
+        return name.capitalize() if name != match[0] and match[0][0].isupper() else name
+
+    return re.sub(r"\w+", other, text)
+
+
 QUESTION_MARKS = "?\uff1f\u061f"  # of Latin and Devanagari, full width, Arabic
 _NO_ANSWER = "the question has no answer; expected 'ID question<TAB>answer<TAB>supporting IDs'"
 _NO_TABS = "the question's tabs are missing or became spaces; expected 'ID question<TAB>answer<TAB>supporting IDs'"
@@ -361,6 +385,7 @@ class Babi:
         padding: str, what absent words and facts are to a model. "read": words are padded on the left, and a batch has a
             slot for the absent facts of a story, see `batches.StoryBatch`. "masked": they are to have no influence.
         validation: Stories of validation files of their own, or None where there are none.
+        systematic: Stories, `test` with the names of sys-bAbI exchanged, an answer without a number as -1; or None.
         train, test: Stories.
         extra: Stories, more questions to train on, none as a rule.
         files: TaskFiles that train and test were read from.
@@ -376,6 +401,7 @@ class Babi:
     files: TaskFiles
     padding: str = "read"
     validation: Stories = None
+    systematic: Stories = None
 
     def word_rows(self):
         """Rows of a table of word embeddings: padding, the words, the time words."""
@@ -383,7 +409,7 @@ class Babi:
 
 
 def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_train=None, word_answers=False,
-              names=()):
+              systematic=False, names=()):
     """Load bAbI tasks, from files to arrays.
 
     Args:
@@ -397,6 +423,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
         extra_train: dict task -> text of a task file with more questions, in English, to train on.
         word_answers: bool, whether the answers are numbered as the words are, 0 and time words included; ignored if "answers"
             are given.
+        systematic: bool, whether to read the test files also as `exchange_names` has them; in English.
         names: iterable of lower-case names that may take each other's place, in English. All are words, and where one of
             them is an answer, all are, written alike; ignored for the list that is given.
     Returns:
@@ -407,12 +434,15 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
     """
     words, answers = (like or {}).get("words"), (like or {}).get("answers")
     files = read_tasks(path, tasks)
-    for option, asked in (("extra-simulated", extra_train), ("rename-across-tasks", names)):
+    for option, asked in (("extra-simulated", extra_train), ("systematic", systematic), ("rename-across-tasks", names)):
         if asked and not files.variant.startswith("en"):
             raise DataError(f"{files.source}: {files.variant} is not in English; leave --{option} out")
     parsed = {key: parse_task(text, f"{files.source}: {name}") for key, (name, text) in files.texts.items()}
     parsed |= {(task, "extra"): parse_task(text, f"extra training questions of task {task}")
                for task, text in (extra_train or {}).items()}
+    if systematic:
+        parsed |= {(task, "systematic"): parse_task(exchange_names(task, text), f"{files.source}: {name}")
+                   for (task, split), (name, text) in files.texts.items() if split == "test"}
 
     fact_numbers, question_numbers, first_story, stories_before = {}, {}, {}, 0
     for key, task_questions in parsed.items():
@@ -443,6 +473,9 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
                 if what in (tokenize(sentence) if kind == "word" else map(str.strip, fields[:1])):
                     return DataError(f"{files.source}: {name}, line {number}: the {kind} {what!r} is unknown to the "
                                      "saved weights; use the data and the tasks they were trained with")
+        if systematic:
+            return DataError(f"{files.source}: the word {what!r}, which --systematic has in the place of {SYSTEMATIC[what]!r}, "
+                             "is unknown to the saved weights; use weights that were trained on tasks with it")
         return DataError(f"the {kind} {what!r} of the extra training questions is unknown to the saved weights")
 
     def table(sentences, first_row):
@@ -465,18 +498,16 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
             row[:len(newest_first)] = newest_first
             recency = [len(item.facts) - 1 - position for position in item.supporting]
             marks[[age for age in recency if age < mx]] = True
-        for item, _ in items:
-            if item.answer not in answer_numbers and item.answer.lower() not in answer_numbers:
-                raise unknown("answer", item.answer)
+        numbers = [answer_numbers.get(item.answer, answer_numbers.get(item.answer.lower(), -1)) for item, _ in items]
+        if -1 in numbers and split != "systematic":
+            raise unknown("answer", items[numbers.index(-1)][0].answer)
         return Stories(facts, np.array([question_numbers[item.question] for item, _ in items], np.int32),
-                       np.array([answer_numbers.get(item.answer, answer_numbers.get(item.answer.lower()))
-                                 for item, _ in items], np.int32),
-                       np.array([task for _, (task, _) in items], np.int32), supporting,
+                       np.array(numbers, np.int32), np.array([task for _, (task, _) in items], np.int32), supporting,
                        np.array([first_story[key] + item.story for item, key in items], np.int32))
 
     return Babi(words, answers, table(fact_numbers, []), table(question_numbers, None),
                 stories("train"), stories("test"), stories("extra"), files, padding,
-                stories("valid") if any(split == "valid" for _, split in parsed) else None)
+                *(stories(split) if any(split == found for _, found in parsed) else None for split in ("valid", "systematic")))
 
 
 def spelling(word):

@@ -388,7 +388,7 @@ def test_a_run_from_before_an_option_goes_on(data, tmp_path, capsys):
     with np.load(path) as state:
         values = dict(state)
     settings = json.loads(str(values["settings"]))
-    assert settings.pop("rename_across_tasks") is False
+    assert settings.pop("rename_across_tasks") is False and "systematic" not in settings
     np.savez(path, **values | {"settings": json.dumps(settings)})
     script.main(arguments(data, tmp_path, "--steps-per-epoch", "2", epochs="2"))
     assert "going on after epoch 1 of 2" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 import hashlib
 import io
 import os
+import re
 import shutil
 import tarfile
 import unicodedata
@@ -237,9 +238,41 @@ def test_extra_questions_and_other_names_are_in_english(small):
     extra = {1: TEXT}
     assert len(data_utils.load_babi(f"{small}/en-valid", [1], extra_train=extra).extra) == 3
     for variant in ("hn", "shuffled-10k"):
-        for options, name in (({"extra_train": extra}, "extra-simulated"), ({"names": {"mary"}}, "rename-across-tasks")):
+        for options, name in (({"extra_train": extra}, "extra-simulated"), ({"systematic": True}, "systematic"),
+                              ({"names": {"mary"}}, "rename-across-tasks")):
             with pytest.raises(data_utils.DataError, match=f"{variant} is not in English; leave --{name} out"):
                 data_utils.load_babi(f"{small}/{variant}", [1], **options)
+
+
+def sys_babi(task, text):
+    """The text of a test file with the names of sys-bAbI, word by word, by the two one-way lists of its program."""
+    names = {"Daniel": "Bill", "John": "Fred", "Sandra": "Julie"}
+    if task in (5, 10, 14):
+        names = {new: old for old, new in names.items()}
+    elif task not in (1, 2, 3, 6, 7, 8, 9, 11, 12, 13):
+        names = {}
+    return "".join(names.get(word, word) for word in re.split(r"([A-Za-z]+)", text))
+
+
+def test_exchanged_names_are_those_of_sys_babi():
+    for task in range(1, 21):
+        text = simulate_babi.simulate_task(task, 200, 1, "test")
+        exchanged = data_utils.exchange_names(task, text)
+        assert exchanged == sys_babi(task, text)
+        assert (exchanged != text) == (task not in (4, *range(15, 21)))
+        assert data_utils.exchange_names(task, exchanged) == text
+
+
+def test_exchanged_names_are_those_of_sys_babi_in_the_released_files(real_babi):
+    for (task, split), (_, text) in data_utils.read_tasks(real_babi).texts.items():
+        if split == "test":
+            assert data_utils.exchange_names(task, text) == sys_babi(task, text)
+
+
+def test_names_are_exchanged_as_whole_words_with_a_capital_where_there_was_one():
+    text = "1 Johnson gave john the billboard.\n2 Who received it?\tJohn,bill\t1\n"
+    assert data_utils.exchange_names(5, text) == "1 Johnson gave fred the billboard.\n2 Who received it?\tFred,daniel\t1\n"
+    assert data_utils.exchange_names(15, text) == text
 
 
 @pytest.fixture
@@ -250,6 +283,32 @@ def simulated_givers(tmp_path):
             path = tmp_path / simulate_babi.file_name(task, split)
             path.write_text(simulate_babi.simulate_task(task, 200, 1, split), encoding="utf-8")
     return str(tmp_path)
+
+
+def test_questions_with_exchanged_names_stand_beside_those_of_the_files(simulated_givers):
+    """The latter, the words and the answers are as without; an answer without a class is -1."""
+    like = data_utils.load_babi(simulated_givers, [1, 5])
+    record = {"words": sorted({*like.words, "julie"}), "answers": like.answers}
+    plain = data_utils.load_babi(simulated_givers, [1, 5], like=record)
+    babi = data_utils.load_babi(simulated_givers, [1, 5], like=record, systematic=True)
+    assert plain.systematic is None and (babi.words, babi.answers) == (plain.words, plain.answers)
+    np.testing.assert_array_equal(babi.sentences[:len(plain.sentences)], plain.sentences)
+    np.testing.assert_array_equal(babi.questions[:len(plain.questions)], plain.questions)
+    for field in ("facts", "question", "answer", "task", "supporting"):
+        for split in "train", "test":
+            np.testing.assert_array_equal(getattr(getattr(babi, split), field), getattr(getattr(plain, split), field))
+    words, stories, row = ["", *babi.words], babi.systematic, 0
+    for task in 1, 5:
+        name, text = babi.files.texts[task, "test"]
+        for item in data_utils.parse_task(sys_babi(task, text), name):
+            facts = [[words[w] for w in babi.sentences[number] if w] for number in stories.facts[row] if number]
+            assert facts == [data_utils.tokenize(fact) for fact in item.facts[::-1][:30]]
+            assert [words[w] for w in babi.questions[stories.question[row]] if w] == data_utils.tokenize(item.question)
+            number = stories.answer[row]
+            assert babi.answers[number] == item.answer if number >= 0 else item.answer in ("Daniel", "John")
+            row += 1
+    assert row == len(stories) == 400 and 0 < np.sum(stories.answer < 0) < 200
+    np.testing.assert_array_equal(stories.supporting, babi.test.supporting)
 
 
 def test_names_of_other_tasks_are_words_and_where_one_is_an_answer_answers(simulated_givers, small):

@@ -1,5 +1,7 @@
 """What is reported of a run: the table of errors, ensembles, and what was simulated."""
 import os
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -54,6 +56,77 @@ def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path,
     script.main([*argv, "--evaluate", "--ensemble", "1,2"])
     assert f"not saved: {tmp_path / NAME}+2.json" in capsys.readouterr().out
     assert run_files.contents(tmp_path) == before
+
+
+@pytest.fixture(scope="module")
+def acquainted(data, tmp_path_factory, without_xla):
+    """The arguments of a run that knows the exchanged names."""
+    argv = arguments(data, tmp_path_factory.mktemp("acquainted"), "--rename-across-tasks", epochs="1")
+    script.main(argv)
+    return argv
+
+
+def test_evaluation_with_exchanged_names_prints_both_errors_side_by_side(acquainted, data, tmp_path, capsys):
+    """And leaves the plain ones as they are."""
+    shutil.copytree(data, tmp_path / "exchanged")
+    for path in tmp_path.rglob("*_test.txt"):
+        path.write_text(path.read_text(encoding="utf-8").replace("Daniel", "Bill").replace("John", "Fred"), encoding="utf-8")
+    plain, other = (evaluated([*acquainted, "--data", str(source), "--evaluate"], capsys)
+                    for source in (data, tmp_path / "exchanged"))
+    both = evaluated([*acquainted, "--evaluate", "--systematic"], capsys)
+    assert "sys: with the names of sys-bAbI exchanged" in both
+    assert both[-1] == f"sys: {other[-1]}" != f"sys: {plain[-1]}" and both[-2] == plain[-1]
+    rows = [[line.split() for line in lines if re.match(" +[12] ", line)] for lines in (both, plain, other)]
+    for of_both, of_plain, of_other in zip(*rows, strict=True):
+        at = of_plain.index("200")  # behind the name of the task
+        assert of_both[:at + 3] == of_plain[:at + 3]
+        assert of_both[at + 3:at + 5] == of_other[at + 1:at + 3]
+        assert of_both[at + 5] == of_plain[at + 3]  # attended
+    assert len(rows[0]) == 2
+
+
+def evaluated(argv, capsys):
+    """The lines that an evaluation prints."""
+    capsys.readouterr()
+    script.main(argv)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_an_answer_without_a_class_is_wrong_whatever_the_output():
+    stories = data_utils.Stories(np.ones((4, 1)), np.zeros(4), np.array([0, 1, -1, -1]), np.array([1, 1, 1, 5]),
+                                 np.ones((4, 1)), np.arange(4))
+    outputs = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    result = report.test_result(stories, outputs)
+    assert result["wrong"] == {"1": 1, "5": 1} and result["without_class"] == 2
+    assert "without_class" not in report.test_result(stories.take(slice(2)), outputs[:2])
+    lines = report.table(result, data_utils.TaskFiles("data", {}, {}), result).splitlines()
+    assert lines[0] == "sys: with the names of sys-bAbI exchanged; 2 answers have no class, and count as wrong"
+    assert [line.endswith("  failed  sys failed") for line in lines] == [False, False, True, True, False, False]
+
+
+def test_exchanged_names_go_with_a_table_alone_and_with_words_that_the_weights_know(finished, data):
+    for more, reason in ((["--systematic"], "--systematic: only of saved runs; add --evaluate"),
+                         (["--systematic", "--evaluate", "--show", "1"], "--show looks at .* leave --systematic out"),
+                         (["--systematic", "--evaluate", "--html", "x"], "--html looks at .* leave --systematic out"),
+                         (["--systematic", "--evaluate"], "the word '(bill|fred)', which --systematic has in the place of "
+                          "'(daniel|john)', is unknown to the saved weights")):
+        with pytest.raises(data_utils.DataError, match=reason):
+            script.main(arguments(data, finished, *more))
+
+
+def test_an_ensemble_keeps_its_errors_with_exchanged_names(acquainted, tmp_path):
+    models = acquainted[acquainted.index("--models") + 1]
+    for kind in "json", "weights.h5":
+        for name in NAME, NAME[:-1] + "2":
+            shutil.copy(os.path.join(models, f"{NAME}.{kind}"), tmp_path / f"{name}.{kind}")
+    argv = [*acquainted, "--models", str(tmp_path), "--evaluate", "--ensemble", "1,2"]
+    script.main([*argv, "--systematic"])
+    saved = run_files.record(tmp_path, f"{NAME}+2")
+    assert saved["test"] | {"attended": ...} == record(models)["test"] | {"attended": ...}
+    assert saved["systematic"].keys() == saved["test"].keys() and saved["systematic"]["wrong"] != saved["test"]["wrong"]
+    script.main(argv)
+    again = run_files.record(tmp_path, f"{NAME}+2")
+    assert again["test"] == saved["test"] and "systematic" not in again
 
 
 def test_the_supporting_share_counts_the_strongest_attended_facts():

@@ -24,6 +24,8 @@ def add_options(parser, attends=False):
     add("--evaluate", action="store_true", help="no training: load the saved weights and print the table")
     add("--ensemble", type=seed_list, metavar="SEEDS",
         help="with --evaluate: the mean of the answer distributions of the runs of these seeds, such as 1,2")
+    add("--systematic", action="store_true",
+        help="with --evaluate: also the errors on the test files with the names of sys-bAbI exchanged")
     add("--ask", action="store_true",
         help="no training, no data: answer questions with the saved weights, about facts from standard input, a line each; a "
         "question ends with ?, an empty line starts a new story")
@@ -36,11 +38,14 @@ def add_options(parser, attends=False):
 
 def check_options(args):
     """Raise DataError where the options do not fit together."""
-    looks = [option for option in ("ensemble", "show", "html") if getattr(args, option, None)]
+    looks = [option for option in ("ensemble", "systematic", "show", "html") if getattr(args, option, None)]
     if looks and not args.evaluate:
         raise data_utils.DataError(f"{' and '.join(f'--{option}' for option in looks)}: only of saved runs; add --evaluate")
-    if looks[1:] and looks[0] == "ensemble":
-        raise data_utils.DataError(f"--{looks[1]} looks at one run; leave --ensemble out")
+    if looks and looks[-1] in ("show", "html"):
+        if "ensemble" in looks:
+            raise data_utils.DataError(f"--{looks[-1]} looks at one run; leave --ensemble out")
+        if "systematic" in looks:
+            raise data_utils.DataError(f"--{looks[-1]} looks at the test files as they are; leave --systematic out")
     if getattr(args, "ask", False) and args.evaluate:
         raise data_utils.DataError("--ask and --evaluate are two ways to look at saved runs; give one of them")
 
@@ -79,19 +84,22 @@ def evaluate(args, run_name, fixed, build_model, attend=None):
         if any(record[key] != records[0][key] for key in ("words", "answers")):
             raise data_utils.DataError(f"{_path(args, name, 'json')}: numbers words or answers otherwise than {names[0]}; "
                                        "an ensemble needs runs on the same data and tasks")
-    babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, records[0])
+    babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, records[0], systematic=args.systematic)
     print(describe_data(babi.files))
     network = build_model(args, babi)
     simulated = [line for record in records for line in simulated_training(record, babi.files, args)]
-    distributions = 0.0
+    distributions = other_distributions = 0.0
     for name, record in zip(names, records):
         runs.load_weights(network, _path(args, name, "weights.h5"), record.get("weights_sha256"))
         distributions += softmax(predict(network, babi, babi.test)) / len(names)
+        if args.systematic:
+            other_distributions += softmax(predict(network, babi, babi.systematic)) / len(names)
         if args.ensemble:
             print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}")
     attention = look.attention_on_facts(network, babi, babi.test, attend) if attend and not args.ensemble else None
     simulated, result = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, attention)
-    print("\n".join([*simulated, table(result, babi.files)]))  # before any file is written
+    systematic = test_result(babi.systematic, other_distributions) if args.systematic else None
+    print("\n".join([*simulated, table(result, babi.files, systematic)]))  # before any file is written
     if getattr(args, "show", None):
         look.show_question(babi, args.show, distributions, attention, _path(args, names[0], f"question-{args.show}.png"))
     if getattr(args, "html", None):
@@ -105,7 +113,8 @@ def evaluate(args, run_name, fixed, build_model, attend=None):
             print(f"not saved: {path} has the errors of this ensemble on other data or tasks; move it to keep these")
         else:
             runs.write_record(path, runs.environment() | {
-                "ensemble": members, "data": data_record(babi.files), "trained_on_simulated": simulated, "test": result})
+                "ensemble": members, "data": data_record(babi.files), "trained_on_simulated": simulated, "test": result,
+                **({"systematic": systematic} if systematic else {})})
             print(f"saved: {path}")
 
 
@@ -216,13 +225,13 @@ def test_result(stories, outputs, attention=None):
     """Errors of a model on test questions.
 
     Args:
-        stories: data_utils.Stories.
+        stories: data_utils.Stories; an answer of -1 has no class, so that any output is wrong.
         outputs: (questions, answers), the highest is the model's answer.
         attention: (questions, mx, hops, heads), or None.
     Returns:
         dict: "questions" and "wrong" (per task), "error" (per task, per cent), "mean_error" (mean over the tasks, per
-        cent), "failed_tasks" (above 5 per cent); with `attention` also "attended", the mean `supporting_share` in per cent of
-        each task whose files name supporting facts.
+        cent), "failed_tasks" (above 5 per cent); where answers have no class "without_class", how many; with `attention` also
+        "attended", the mean `supporting_share` in per cent of each task whose files name supporting facts.
     """
     wrong = np.argmax(outputs, axis=1) != stories.answer
     tasks = [int(task) for task in np.unique(stories.task)]
@@ -233,6 +242,8 @@ def test_result(stories, outputs, attention=None):
               "error": {str(task): round(errors[task], 4) for task in tasks},
               "mean_error": round(sum(errors.values()) / len(errors), 4),
               "failed_tasks": [task for task in tasks if errors[task] > data_utils.FAILED]}
+    if (stories.answer < 0).any():
+        result["without_class"] = int(np.sum(stories.answer < 0))
     if attention is not None:
         share = supporting_share(stories, attention)
         known = ~np.isnan(share)
@@ -241,20 +252,34 @@ def test_result(stories, outputs, attention=None):
     return result
 
 
-def table(test, files):
-    """The per-task error table of a `test_result` on the test questions of some files, as text."""
+def table(test, files, systematic=None):
+    """The per-task error table of a `test_result` on the test questions of some files, as text.
+
+    Args:
+        test: dict, as of `test_result`.
+        files: data_utils.TaskFiles.
+        systematic: the same with the names of sys-bAbI exchanged, whose errors are to stand beside; or None.
+    """
     attended = test.get("attended", {})
     lines = [f"tested on {SIMULATED_WARNING}"] if files.simulated else []
+    if systematic:
+        without = systematic.get("without_class", 0)
+        lines.append("sys: with the names of sys-bAbI exchanged"
+                     + f"; {without:,} answers have no class, and count as wrong" * bool(without))
     if attended:
         lines.append("attended: share of the supporting facts among as many of the strongest attended ones")
-    lines.append(f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}" + "  attended %" * bool(attended))
+    lines.append(f"{'task':>4}  {'':26}  {'questions':>9}  {'wrong':>5}  {'error %':>7}"
+                 + "  sys wrong  sys error %" * bool(systematic) + "  attended %" * bool(attended))
     for task, error in test["error"].items():
         name = data_utils.TASKS[int(task) - 1].replace("-", " ")
         lines.append(f"{task:>4}  {name:26}  {test['questions'][task]:>9}  {test['wrong'][task]:>5}  {error:>7.1f}"
+                     + (f"  {systematic['wrong'][task]:>9}  {systematic['error'][task]:>11.1f}" if systematic else "")
                      + (f"  {attended[task]:>10.1f}" if task in attended else " " * 12 * bool(attended))
-                     + ("  failed" if int(task) in test["failed_tasks"] else ""))
-    lines.append(f"mean error {test['mean_error']:.2f} %, failed tasks (error > {data_utils.FAILED:g} %): "
-                 f"{len(test['failed_tasks'])} of {len(test['error'])}")
+                     + ("  failed" if int(task) in test["failed_tasks"] else "")
+                     + ("  sys failed" if systematic and int(task) in systematic["failed_tasks"] else ""))
+    lines += [f"{of}mean error {result['mean_error']:.2f} %, failed tasks (error > {data_utils.FAILED:g} %): "
+              f"{len(result['failed_tasks'])} of {len(result['error'])}"
+              for of, result in (("", test), ("sys: ", systematic)) if result]
     return "\n".join(lines)
 
 
