@@ -33,11 +33,12 @@ def main():
     add("--backends", nargs="+", default=["tensorflow", "jax"], help="(default tensorflow jax)")
     add("--rounds", type=int, default=5, help="turns (default %(default)s)")
     add("--recipe", action="store_true", help="with what the recipe trains with: batches of 128, other names, auxiliary losses")
+    add("--bfloat16", action="store_true", help="with that option of RN_bAbI, which its earlier commit has not")
     add("--without", nargs="+", choices=("earlier", "plain"), default=[], help="leave these out")
     add("--worker", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.recipe and options.script == "RN_bAbI":
-        parser.error("the recipe is one of WMemNN_bAbI")
+    if options.recipe and options.script == "RN_bAbI" or options.bfloat16 and options.script != "RN_bAbI":
+        parser.error("--recipe is of WMemNN_bAbI, --bfloat16 of RN_bAbI")
     if options.worker:
         work(options, *options.worker)
         return
@@ -87,7 +88,8 @@ class Worker:
     """A process of `work`, which measures when asked."""
 
     def __init__(self, options, name, mx, cores, backend, root):
-        script = [options.script, "--data", os.path.abspath(options.data), *["--recipe"] * options.recipe]
+        script = [options.script, "--data", os.path.abspath(options.data), *["--recipe"] * options.recipe,
+                  *["--bfloat16"] * options.bfloat16]
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), *script, "--worker", name, str(mx), str(cores), root], cwd=root, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"KERAS_BACKEND": backend})
@@ -132,16 +134,17 @@ def as_gemm(options, mx):
     return measure, [0]
 
 
-def arguments(options, mx, folder, recipe):
+def arguments(options, mx, folder, more=()):
     argv = ["--mx", str(mx)] if options.script == "RN_bAbI" else ["30", "30", str(mx)]
-    return [*argv, "--data", options.data, "--models", folder, "--steps-per-epoch", str(STEPS), *recipe * options.recipe]
+    return [*argv, "--data", options.data, "--models", folder, "--steps-per-epoch", str(STEPS), *more]
 
 
-def compiled(options, mx, module, recipe=()):
+def compiled(options, mx, module, more):
     """What the script of this root trains with: its model as compiled, and its batches.
 
     Args:
         module: the one whose `fit` trains.
+        more: list of str, options of the script.
     """
     found = []
 
@@ -152,7 +155,7 @@ def compiled(options, mx, module, recipe=()):
     module.fit = stop
     with tempfile.TemporaryDirectory() as folder:
         try:
-            importlib.import_module(options.script).main(arguments(options, mx, folder, recipe))
+            importlib.import_module(options.script).main(arguments(options, mx, folder, more))
         except KeyboardInterrupt:
             pass
     return found
@@ -188,7 +191,8 @@ def trains(model, batches):
 def as_script(options, mx):
     import training.run
     recipe = [f"@{os.path.join(ROOT, 'docs', 'recipes', 'babi-recipe.args')}"]
-    _, network, model, batches, _ = compiled(options, mx, training.run, recipe)
+    more = recipe * options.recipe + ["--bfloat16"] * options.bfloat16
+    _, network, model, batches, _ = compiled(options, mx, training.run, more)
     measure, first = trains(model, batches)
     count = arithmetic_of_pairs if options.script == "RN_bAbI" else arithmetic
     return measure, [first, count(network, batches) / 1e6, batches.batch_size]
@@ -197,7 +201,7 @@ def as_script(options, mx):
 def as_earlier(options, mx):
     import training
     recipe = ["--batch-size", "128", "--l2", "0", "--rename", "--reconstruction", "0.3", "--overlap", "0.3"]
-    model, _, _, batches, *_ = compiled(options, mx, training, recipe)
+    model, _, _, batches, *_ = compiled(options, mx, training, recipe * options.recipe)
     measure, first = trains(model, batches)
     return measure, [first]
 
@@ -209,7 +213,7 @@ def as_plain(options, mx):
     from training.batches import StoryBatches
     from training.objective import SummedCrossentropy
 
-    args = importlib.import_module(options.script).parse_arguments(arguments(options, mx, ".", []))
+    args = importlib.import_module(options.script).parse_arguments(arguments(options, mx, "."))
     babi = data_utils.load_babi(options.data, mx=mx)
     relation = options.script == "RN_bAbI"
     model = (transcription.build_relation_transcription if relation else transcription.build_transcription)(args, babi)
