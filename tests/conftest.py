@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+# A test runs what it compiles for moments: to compile it is what takes the time. Scripts that tests start have this, too.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import data_utils
 from training.backend import keras
 
