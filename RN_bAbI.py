@@ -20,7 +20,8 @@ VARIANTS = {
                 "padding": "masked"},
     "authors": {"embedding_units": 30, "lstm_units": 30, "g_units": [128] * 4, "f_units": [], "lr": 2.5e-4,
                 "padding": "read"}}
-FIXED = ("variant", "embedding_units", "lstm_units", "mx", "g_units", "f_units", "padding")  # options that saved weights fix
+# Options that saved weights fix.
+FIXED = ("variant", "embedding_units", "lstm_units", "mx", "g_units", "f_units", "padding", "bfloat16")
 
 
 # Arguments
@@ -55,7 +56,7 @@ def parse_arguments(argv=None):
     run.add_options(parser, epochs=EPOCHS, patience=f"{PATIENCE}; no with --final-epochs")
     report.add_options(parser)
     babi_extensions.add_options(parser).add_argument("--bfloat16", action="store_true",
-        help="products of g in bfloat16, with weights and sums in float32: faster where the processor has such products")
+        help="products of g in bfloat16, with weights and the sum over pairs in float32: faster where the processor has them")
     args = parser.parse_args(argv)
     for name, value in VARIANTS[args.variant].items():
         if getattr(args, name) is None and not ((args.evaluate or args.ask) and name == "padding"):

@@ -38,7 +38,7 @@ def hard_sigmoid(x):
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def _gru_step(projected, hidden, kernels, gate):
+def _step_of_gru(projected, hidden, kernels, gate):
     """z, r and h' (rows, units) of a step, each from its part of `projected` and `kernels`, see `gru`."""
     update, reset = (gate(part + ops.matmul(hidden, kernel)) for part, kernel in zip(projected[:2], kernels[:2]))
     return update, reset, ops.tanh(projected[2] + ops.matmul(reset * hidden, kernels[2]))
@@ -83,7 +83,7 @@ def gru(projected, recurrent_kernel, state, words, recurrent_activation="hard_si
 
         def step(carried, word):
             before = carried[0]
-            update, reset, candidate = _gru_step([ops.take(part, word, axis=0) for part in projected], before, kernels, gate)
+            update, reset, candidate = _step_of_gru([ops.take(part, word, axis=0) for part in projected], before, kernels, gate)
             if masked:
                 update = ops.where(ops.expand_dims(word != 0, 1), update, 1.0)
             return (update * before + (1.0 - update) * candidate, update, reset, candidate), (before, update, reset, candidate)
@@ -318,8 +318,8 @@ class SentenceEncoder(keras.layers.Layer):
         return ops.reshape(ops.concatenate(state, axis=1), (*outer_shape, parts * self.units))
 
     def _gru_step(self, projected_word, hidden):
-        update, _, candidate = _gru_step(
-            ops.split(projected_word, 3, axis=1), hidden, ops.split(ops.convert_to_tensor(self.recurrent_kernel), 3, axis=1), self._gate)
+        kernels = ops.split(ops.convert_to_tensor(self.recurrent_kernel), 3, axis=1)
+        update, _, candidate = _step_of_gru(ops.split(projected_word, 3, axis=1), hidden, kernels, self._gate)
         return (update * hidden + (1.0 - update) * candidate,)
 
     def _lstm_step(self, projected_word, hidden, carry):

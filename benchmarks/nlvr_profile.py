@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Print how many images a second WMemNN_NLVR.py trains on, and where a step spends its time: forward and backward, by module.
 
-Options of the script may follow. The times are those of TensorFlow's operations, added up over the cores; they are read with
-JAX's reader of profiles.
+Options of the script may follow. The times are those of TensorFlow's operations, added up over the cores. They are read with
+JAX's reader of profiles, from the package jax.
 """
 import argparse
 import collections
@@ -19,6 +19,7 @@ STEPS, TURNS = 40, 3
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     _, argv = parser.parse_known_args()
+    import jax.profiler  # what cannot be read later is missed before anything is timed
     sys.path.insert(0, ROOT)
     import WMemNN_NLVR
     import training.run
@@ -54,7 +55,7 @@ def main():
 
 def profile(fit, modules):
     """Milliseconds in the operations of some modules while a function runs: dict from a module to [forward, backward]."""
-    from jax.profiler import ProfileData
+    import jax.profiler
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +63,7 @@ def profile(fit, modules):
         fit()
         tf.profiler.experimental.stop()
         (path,) = glob.glob(os.path.join(folder, "**", "*.xplane.pb"), recursive=True)
-        planes = ProfileData.from_file(path).planes
+        planes = jax.profiler.ProfileData.from_file(path).planes
         spent = collections.defaultdict(lambda: [0.0, 0.0])
         lines = [line for plane in planes for line in plane.lines if line.name.startswith("tf_Compute")]
         for event in (event for line in lines for event in line.events):

@@ -46,15 +46,17 @@ def main():
     print(f"{'backend':>10} {'cores':>5} {'mx':>3}  {'script':>6} {'questions/s':>11}  {EARLIER:>7} {'ratio':>5}  {'plain':>6} "
           f"{'ratio':>5}  {'floor':>5} {'MFlop':>5} {'GFlop/s':>7} {'share':>5}  {'first step s':>12} {'peak MB':>7}")
     with tempfile.TemporaryDirectory() as folder:
-        earlier = os.path.join(folder, EARLIER)
-        subprocess.run(["git", "-C", ROOT, "worktree", "add", "--quiet", "--detach", earlier, EARLIER], check=True)
+        earlier, worktree = os.path.join(folder, EARLIER), ["git", "-C", ROOT, "worktree"]
+        if "earlier" not in options.without:
+            subprocess.run([*worktree, "add", "--quiet", "--detach", earlier, EARLIER], check=True)
         try:
             for mx in options.mx or ([20] if options.script == "RN_bAbI" else [30, 130]):
                 for cores in options.cores:
                     for backend in options.backends:
                         print_row(options, mx, cores, backend, earlier)
         finally:
-            subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", earlier], check=True)
+            if os.path.exists(earlier):
+                subprocess.run([*worktree, "remove", "--force", earlier], check=True)
 
 
 def print_row(options, mx, cores, backend, earlier):

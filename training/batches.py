@@ -158,8 +158,8 @@ def pairs_of_facts(story):
     return np.stack([first, np.arange(len(first)) - before + start_of_story[story[first]]]).astype(np.int32)
 
 
-def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1):
-    """Sizes for `pack_stories`: for half of the batches, for 19 in 20, for nearly all others, for any batch there can be.
+def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1, naming=None):
+    """Sizes for batches, or for groups of them: for half, for 19 in 20, for nearly all others, for any there can be.
 
     Args:
         babi: Babi, for its padding.
@@ -169,18 +169,19 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1):
         rows: integers, the rows of `stories` that the batches are drawn from, for a mixture that changes over the epochs:
             the sizes are then four for each doubling, and none for half of the batches, so that a compiled model sees few.
             By default all rows, and multiples of 16.
-        at_once: int, how many batches have one size.
+        at_once: int, how many batches have one size, that of the largest.
+        naming: function of (rows, np.random.Generator) to other names, as of `pack_stories`; by default those of the files.
     Returns:
         list of Slots, as seen in random batches.
     """
     even, rows = rows is None, np.arange(len(stories)) if rows is None else rows
     random = np.random.default_rng(0)
     seen = []
-    for _ in range(200 * at_once):
-        facts = stories.facts[rows[random.integers(len(rows), size=batch_size)]]
-        slots = used_slots(facts, babi.padding).sum(axis=1)
-        seen.append((np.sum(slots), len(np.unique(facts)), pairs * np.sum(slots**2)))
-    seen = np.max(np.reshape(seen, (200, at_once, 3)), axis=1)
+    for _ in range(200 if at_once == 1 else 1000):
+        drawn = rows[random.integers(len(rows), size=batch_size)]
+        seen.append(_used(_pack(babi, stories, drawn, pairs, naming(drawn, random) if naming else None)))
+    if at_once > 1:
+        seen = np.max(np.array(seen)[random.integers(len(seen), size=(200, at_once))], axis=1)
     usual, largest = np.quantile(seen, [0.5, 0.95] if even else [0.95], axis=0), 1.15 * np.max(seen, axis=0)
     any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
@@ -243,7 +244,11 @@ class StoryBatches(keras.utils.PyDataset):
         return True
 
     def _slot_sizes(self, rows=None):
-        return slot_sizes(self.babi, self.stories, self.batch_size, self.pairs, rows, min(self.at_once, self.steps))
+        def naming(drawn, random):
+            return self.course.renaming.draw(self.stories.task[drawn], self.stories.answer[drawn], random)[0]
+
+        return slot_sizes(self.babi, self.stories, self.batch_size, self.pairs, rows, min(self.at_once, self.steps),
+                          naming if self.course and self.course.renaming else None)
 
     def _stories(self, epoch):
         return self.final[1] if self.final and epoch >= self.final[0] else self.first

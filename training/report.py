@@ -95,7 +95,8 @@ def evaluate(args, run_name, fixed, build_model, attend=None):
         if args.systematic:
             other_distributions += softmax(predict(network, babi, babi.systematic)) / len(names)
         if args.ensemble:
-            print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}")
+            print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}"
+                  + " (trained on)" * bool(record.get("validation_inside_training")))
     attention = look.attention_on_facts(network, babi, babi.test, attend) if attend and not args.ensemble else None
     simulated, result = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, attention)
     systematic = test_result(babi.systematic, other_distributions) if args.systematic else None

@@ -156,7 +156,7 @@ def load_weights(model, path, digest=None):
 class Run:
     """The files of one run in the models folder, and how far it got.
 
-    NAME.weights.h5 holds the weights of the best epoch so far, NAME.csv the log, NAME.json the record, and
+    NAME.weights.h5 holds the weights of the epoch of `best`, NAME.csv the log, NAME.json the record, and
     NAME.state.npz everything that the next epoch needs: weights, optimizer and log. The state is written first, and the others
     follow from it: where an interruption kept them from being written, the run starts with that. (Keras's ModelCheckpoint,
     CSVLogger and BackupAndRestore write in place and know nothing of each other: a kill between them leaves a log with a
@@ -334,7 +334,7 @@ class Run:
 
 
 class Interruption(keras.callbacks.Callback):
-    """Heeds Ctrl-C between two batches while a model trains, a second one at once.
+    """Heeds Ctrl-C between two calls of what is compiled while a model trains, a second one at once.
 
     Raised wherever the program is, as Python does it, it may get lost in a callback of the backend. As a context manager it takes
     Ctrl-C over, unless somebody else has.
