@@ -8,11 +8,11 @@ import argparse
 import collections
 import glob
 import os
-import sys
 import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from benchmarks.step_time import what_trains
+
 STEPS, TURNS = 40, 3
 
 
@@ -20,23 +20,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     _, argv = parser.parse_known_args()
     import jax.profiler  # what cannot be read later is missed before anything is timed
-    sys.path.insert(0, ROOT)
-    import WMemNN_NLVR
     import training.run
-
-    found = []
-
-    def stop(*arguments):
-        found.extend(arguments)
-        raise KeyboardInterrupt
-
-    training.run.fit = stop
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            WMemNN_NLVR.main([*argv, "--models", folder, "--steps-per-epoch", str(STEPS)])
-        except KeyboardInterrupt:
-            pass
-    _, network, model, batches, _ = found
+    _, network, model, batches, _ = what_trains(training.run, "WMemNN_NLVR", [*argv, "--steps-per-epoch", str(STEPS)])
 
     def fit():
         model.fit(batches, shuffle=False, verbose=0)

@@ -136,17 +136,18 @@ def as_gemm(options, mx):
     return measure, [0]
 
 
-def arguments(options, mx, folder, more=()):
+def arguments(options, mx, more=()):
     argv = ["--mx", str(mx)] if options.script == "RN_bAbI" else ["30", "30", str(mx)]
-    return [*argv, "--data", options.data, "--models", folder, "--steps-per-epoch", str(STEPS), *more]
+    return [*argv, "--data", options.data, "--steps-per-epoch", str(STEPS), *more]
 
 
-def compiled(options, mx, module, more):
-    """What the script of this root trains with: its model as compiled, and its batches.
+def what_trains(module, script, argv):
+    """What a script hands to the function that trains: its model as compiled, its batches and the rest.
 
     Args:
         module: the one whose `fit` trains.
-        more: list of str, options of the script.
+        script: str, name of the script.
+        argv: list of str, its arguments.
     """
     found = []
 
@@ -157,7 +158,7 @@ def compiled(options, mx, module, more):
     module.fit = stop
     with tempfile.TemporaryDirectory() as folder:
         try:
-            importlib.import_module(options.script).main(arguments(options, mx, folder, more))
+            importlib.import_module(script).main([*argv, "--models", folder])
         except KeyboardInterrupt:
             pass
     return found
@@ -194,7 +195,7 @@ def as_script(options, mx):
     import training.run
     recipe = [f"@{os.path.join(ROOT, 'docs', 'recipes', 'babi-recipe.args')}"]
     more = recipe * options.recipe + ["--bfloat16"] * options.bfloat16
-    _, network, model, batches, _ = compiled(options, mx, training.run, more)
+    _, network, model, batches, _ = what_trains(training.run, options.script, arguments(options, mx, more))
     measure, first = trains(model, batches)
     count = arithmetic_of_pairs if options.script == "RN_bAbI" else arithmetic
     return measure, [first, count(network, batches) / 1e6, batches.batch_size]
@@ -203,7 +204,7 @@ def as_script(options, mx):
 def as_earlier(options, mx):
     import training
     recipe = ["--batch-size", "128", "--l2", "0", "--rename", "--reconstruction", "0.3", "--overlap", "0.3"]
-    model, _, _, batches, *_ = compiled(options, mx, training, recipe * options.recipe)
+    model, _, _, batches, *_ = what_trains(training, options.script, arguments(options, mx, recipe * options.recipe))
     measure, first = trains(model, batches)
     return measure, [first]
 
@@ -215,7 +216,7 @@ def as_plain(options, mx):
     from training.batches import StoryBatches
     from training.objective import SummedCrossentropy
 
-    args = importlib.import_module(options.script).parse_arguments(arguments(options, mx, "."))
+    args = importlib.import_module(options.script).parse_arguments(arguments(options, mx))
     babi = data_utils.load_babi(options.data, mx=mx)
     relation = options.script == "RN_bAbI"
     model = (transcription.build_relation_transcription if relation else transcription.build_transcription)(args, babi)
