@@ -100,7 +100,7 @@ def build_model(args, babi):
 
     story = story_inputs(babi, pairs=True)
     objects = layers.ShortTermStorage(encoder("fact_encoder"), name="short_term_storage")(
-        story.sentences, story.sentence_of_fact, story.time_of_fact)
+        story.sentences, story.sentence_of_fact, story.time_of_fact, story.beginnings)
     question = encoder("question_encoder")(story.question)
     x = layers.RelationalReasoning(
         args.g_units, kernel_initializer=g_start, dtype="mixed_bfloat16" if args.bfloat16 else None, name="g")(

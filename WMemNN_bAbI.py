@@ -75,7 +75,7 @@ def build_model(args, babi):
                                       **encoder_initializers(args.start, args.embedding_scale))
 
     memories = layers.ShortTermStorage(encoder("fact_encoder"), name="short_term_storage")(
-        story.sentences, story.sentence_of_fact, story.time_of_fact)
+        story.sentences, story.sentence_of_fact, story.time_of_fact, story.beginnings)
     u = encoder("question_encoder")(story.question)
     working_memory = layers.AttentionalController(
         args.hops, args.heads, args.lz, l2, glorot_normal(args.start), name="attentional_controller")(
@@ -89,7 +89,7 @@ def build_model(args, babi):
 
 def attend(network, batch):
     """The attention of a network of `build_model` on the facts of a `StoryBatch`, (fact slots, hops, heads)."""
-    memories = network.get_layer("short_term_storage")(batch.sentences, batch.sentence_of_fact, batch.time_of_fact)
+    memories = network.get_layer("short_term_storage")(batch.sentences, batch.sentence_of_fact, batch.time_of_fact, batch.beginnings)
     u = network.get_layer("question_encoder")(batch.question)
     _, weights = network.get_layer("attentional_controller").attend(
         memories, u, story=batch.story_of_fact, count=batch.count_of_fact)

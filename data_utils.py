@@ -11,6 +11,7 @@ Suhr, Lewis, Yeh, Artzi 2017, "A Corpus of Natural Language for Visual Reasoning
 """
 import collections
 import dataclasses
+import functools
 import hashlib
 import importlib.resources
 import io
@@ -380,10 +381,11 @@ class Babi:
         words: list of str; word number w is words[w - 1], 0 is padding. Time word r, the recency of a fact
             (1 for the newest), has number len(words) + r.
         answers: list of str; answer number a is answers[a].
-        sentences: int32 (distinct fact sentences + 1, longest sentence), word numbers; row 0 is empty.
-        questions: int32 (distinct questions, longest question), word numbers.
-        padding: str, what absent words and facts are to a model. "read": words are padded on the left, and a batch has a
-            slot for the absent facts of a story, see `batches.StoryBatch`. "masked": they are to have no influence.
+        sentences: int32 (distinct fact sentences + 1, longest sentence), word numbers, with the padding in front; row 0 is
+            empty.
+        questions: int32 (distinct questions, longest question), word numbers, with the padding in front.
+        padding: str, what absent words and facts are to a model. "read": each word is read, and a batch has a slot for the
+            absent facts of a story, see `batches.StoryBatch`. "masked": they are to have no influence.
         validation: Stories of validation files of their own, or None where there are none.
         systematic: Stories, `test` with the names of sys-bAbI exchanged, an answer without a number as -1; or None.
         train, test: Stories.
@@ -406,6 +408,16 @@ class Babi:
     def word_rows(self):
         """Rows of a table of word embeddings: padding, the words, the time words."""
         return 1 + len(self.words) + self.train.facts.shape[1]
+
+    @functools.cached_property
+    def usual_length(self):
+        """How many words nine of ten facts that are trained on do not exceed; without such facts those of the longest sentence."""
+        lengths = np.count_nonzero(self.sentences, axis=1)
+        facts = np.bincount(self.train.facts.ravel(), minlength=len(lengths))[1:]
+        if not facts.any():
+            return self.sentences.shape[1]
+        not_longer = np.cumsum(np.bincount(lengths[1:], facts))
+        return int(np.searchsorted(not_longer, 0.9 * not_longer[-1]))
 
 
 def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_train=None, word_answers=False,
@@ -482,7 +494,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
         rows = [first_row, *map(tokenize, sentences)] if first_row is not None else list(map(tokenize, sentences))
         numbers = np.zeros((len(rows), max(1, *map(len, rows))), np.int32)
         for row, tokens in zip(numbers, rows):
-            for column, word in enumerate(tokens, start=len(row) - len(tokens) if padding == "read" else 0):
+            for column, word in enumerate(tokens, start=len(row) - len(tokens)):
                 if word not in word_numbers:
                     raise unknown("word", word)
                 row[column] = word_numbers[word]

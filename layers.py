@@ -344,6 +344,11 @@ class SentenceEncoder(keras.layers.Layer):
                    for name in ("embeddings_initializer", "kernel_initializer", "recurrent_initializer")}}
 
 
+def row_in_front(sentences, beginnings):
+    """The row of `beginnings` in front of each row of `sentences`, see `ShortTermStorage`."""
+    return ops.minimum(ops.arange(ops.shape(sentences)[0]), ops.shape(beginnings)[0] - 1)
+
+
 @keras.saving.register_keras_serializable("wmemnn")
 class ShortTermStorage(keras.layers.Layer):
     """Short-term storage: memories of facts laid end to end, each distinct sentence encoded once.
@@ -351,7 +356,8 @@ class ShortTermStorage(keras.layers.Layer):
         m_i = encoder(w_1, ..., w_L, time_i)
 
     The last word of a fact is its time word. Facts that share a sentence share the states up to that word, so the
-    sentence is read once and the time word is one more step for each fact.
+    sentence is read once and the time word is one more step for each fact. Where few sentences are long, and padding stands in
+    front, the words that only these have may come apart, as `beginnings`: the others then need no steps for them.
 
     Args:
         encoder: SentenceEncoder of the facts; its vocabulary holds the time words.
@@ -360,6 +366,8 @@ class ShortTermStorage(keras.layers.Layer):
         sentences: integers (sentences, length), word numbers, 0 is padding.
         sentence_of_fact: integers (facts,), the row of each fact's sentence.
         time_of_fact: integers (facts,), word number of each fact's time word.
+        beginnings: integers (beginnings, length before), what stands in front of the first rows of `sentences`; the last row,
+            padding as a rule, in front of all rows that follow, too. By default nothing.
 
     Returns:
         memories (facts, units).
@@ -369,17 +377,20 @@ class ShortTermStorage(keras.layers.Layer):
         super().__init__(**kwargs)
         self.encoder = encoder
 
-    def build(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
+    def build(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape, beginnings_shape=None):
         _check_same(self, "the facts", sentence_of_fact=sentence_of_fact_shape, time_of_fact=time_of_fact_shape)
         if not self.encoder.built:
             self.encoder.build(sentences_shape)
 
-    def call(self, sentences, sentence_of_fact, time_of_fact):
+    def call(self, sentences, sentence_of_fact, time_of_fact, beginnings=None):
         _check_same(self, "the facts", sentence_of_fact=sentence_of_fact.shape, time_of_fact=time_of_fact.shape)
-        states = ops.take(self.encoder.read(sentences), _integers(sentence_of_fact), axis=0)
+        begun = None
+        if beginnings is not None and beginnings.shape[-1]:
+            begun = ops.take(self.encoder.read(beginnings), row_in_front(sentences, beginnings), axis=0)
+        states = ops.take(self.encoder.read(sentences, begun), _integers(sentence_of_fact), axis=0)
         return self.encoder.read(ops.expand_dims(time_of_fact, 1), states)[..., :self.encoder.units]
 
-    def compute_output_shape(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape):
+    def compute_output_shape(self, sentences_shape, sentence_of_fact_shape, time_of_fact_shape, beginnings_shape=None):
         return (sentence_of_fact_shape[0], self.encoder.units)
 
     def get_config(self):

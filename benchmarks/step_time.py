@@ -266,7 +266,8 @@ def arithmetic(network, batches):
     total = 0
     for batch in used(batches):
         facts, stories = len(batch.story_of_fact), len(batch.question)
-        total += encoding(network.get_layer("short_term_storage").encoder, batch.sentences, batch.time_of_fact)
+        total += encoding(network.get_layer("short_term_storage").encoder, batch.beginnings, batch.sentences,
+                          batch.time_of_fact)
         total += encoding(network.get_layer("question_encoder"), batch.question)
         # Keys, scores and weighted memories of a hop; its output; its query.
         total += 2 * hops * (facts * heads * units * (units + 2) + stories * heads * units**2 + stories * units**2)
@@ -280,7 +281,8 @@ def arithmetic_of_pairs(network, batches):
     dense = [layer.kernel.shape for layer in network.layers if layer.name.startswith(("f_", "answer"))]
     total = 0
     for batch in used(batches):
-        total += encoding(network.get_layer("short_term_storage").encoder, batch.sentences, batch.time_of_fact)
+        total += encoding(network.get_layer("short_term_storage").encoder, batch.beginnings, batch.sentences,
+                          batch.time_of_fact)
         total += encoding(network.get_layer("question_encoder"), batch.question)
         pairs = len(batch.first_of_pair)
         total += relating(network.get_layer("g"), len(batch.story_of_fact), pairs, len(batch.question))

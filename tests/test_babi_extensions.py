@@ -189,7 +189,7 @@ def packed(data, request):
     network = script.build_model(script.parse_arguments(arguments(data, "models")), babi)
     rows = np.arange(0, 100, 7)
     used = batches.pack_stories(babi, babi.train, rows)
-    slots = batches.Slots(len(used.story_of_fact) + 9, len(used.sentences) + 5, 0)
+    slots = batches.Slots(len(used.story_of_fact) + 9, len(used.sentences) + 5, len(used.beginnings) + 3)
     return network, babi, used, batches.pack_stories(babi, babi.train, rows, [slots])
 
 
@@ -201,9 +201,11 @@ def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_fa
     (loss,) = trained.get_layer("reconstruction").losses
     of_facts, of_questions = (np.array(layer.kernel) for layer in (trained.get_layer("reconstruction").facts,
                                                                    trained.get_layer("reconstruction").questions))
-    memories = np.array(network.get_layer("short_term_storage")(*used[1:4]))
+    memories = np.array(network.get_layer("short_term_storage")(
+        used.sentences, used.sentence_of_fact, used.time_of_fact, used.beginnings))
+    sentences = np.array(babi_extensions.whole_sentences(used.beginnings, used.sentences))
     u = np.array(network.get_layer("question_encoder")(used.question))
-    facts = [np.mean([equations.word_reconstruction(memories[i], used.sentences[used.sentence_of_fact[i]], of_facts)
+    facts = [np.mean([equations.word_reconstruction(memories[i], sentences[used.sentence_of_fact[i]], of_facts)
                       for i in np.flatnonzero((used.story_of_fact == story) & (used.time_of_fact > 0))])
              for story in range(len(used.question))]
     questions = [equations.word_reconstruction(h, words, of_questions) for h, words in zip(u, used.question)]
@@ -217,10 +219,11 @@ def test_the_loss_of_overlap_is_the_cross_entropy_of_the_first_hop(packed):
     assert len(trained.losses) == len(network.losses) + 1  # the penalties of the controller count once
     loss = sum(map(float, trained.losses)) - sum(map(float, network.losses))
     first_hop = np.array(script.attend(network, used))[:, 0].mean(axis=1)
+    sentences = np.array(babi_extensions.whole_sentences(used.beginnings, used.sentences))
     of_stories = []
     for story, question in enumerate(used.question):
         facts = np.flatnonzero((used.story_of_fact == story) & (used.time_of_fact > 0))
-        pointed = equations.word_overlap(question, used.sentences[used.sentence_of_fact[facts]])
+        pointed = equations.word_overlap(question, sentences[used.sentence_of_fact[facts]])
         of_stories.append(-pointed @ np.log(first_hop[facts]))
     assert np.mean(of_stories) > 0
     assert loss == pytest.approx(0.3 * 32 * np.mean(of_stories), rel=1e-4)
@@ -312,10 +315,11 @@ def renamed_stories(simulated, task, renaming):
     rows = np.flatnonzero(simulated.train.task == task)
     naming, answers = renaming.draw(simulated.train.task[rows], simulated.train.answer[rows], np.random.default_rng(4))
     batch = batches.pack_stories(simulated, simulated.train, rows, naming=naming)
+    sentences = np.array(babi_extensions.whole_sentences(batch.beginnings, batch.sentences))
     stories, changed = [], 0
     for row, answer in enumerate(answers):
         slots = np.flatnonzero(batch.story_of_fact == row)[::-1]  # the oldest first
-        facts = [in_words(simulated, batch.sentences[batch.sentence_of_fact[slot]]) for slot in slots]
+        facts = [in_words(simulated, sentences[batch.sentence_of_fact[slot]]) for slot in slots]
         original = [in_words(simulated, simulated.sentences[fact]) for fact in simulated.train.facts[rows[row]] if fact]
         changed += facts != original[::-1]
         solved = babi_solver.solve(task, [spoken(fact) for fact in facts], spoken(in_words(simulated, batch.question[row])))
@@ -445,11 +449,12 @@ def test_what_follows_from_a_renamed_story_is_the_answer_however_it_is_written(t
     for seed in range(5):
         naming, answers = renaming.draw(babi.train.task, babi.train.answer, np.random.default_rng(seed))
         batch = batches.pack_stories(babi, babi.train, rows, naming=naming)
+        sentences = np.array(babi_extensions.whole_sentences(batch.beginnings, batch.sentences))
         renamed += (naming != np.arange(naming.shape[1])).any(axis=1).sum()
         for row, answer in enumerate(answers):
             carried = []
             for slot in np.flatnonzero(batch.story_of_fact == row)[::-1]:  # the oldest first
-                _, did, _, thing = in_words(babi, batch.sentences[batch.sentence_of_fact[slot]]).split()
+                _, did, _, thing = in_words(babi, sentences[batch.sentence_of_fact[slot]]).split()
                 carried.append(thing) if did == "got" else carried.remove(thing)
             assert write(carried) == babi.answers[answer]
     assert changes is None or (renamed > 100) == changes

@@ -5,6 +5,7 @@ import pytest
 import data_utils
 from helpers import small_babi
 from training import batches
+from training.babi_extensions import whole_sentences
 
 
 @pytest.fixture
@@ -15,24 +16,26 @@ def small(tmp_path):
 def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
     babi = data_utils.load_babi(small, [1, 2], mx=4, padding="masked")
     rows = np.array([3, 0, 399, 17])
-    batch = batches.pack_stories(babi, babi.train, rows, [batches.Slots(4, 4), batches.Slots(32, 16)])
-    assert batch.story_of_fact.shape == (32,) and batch.sentences.shape == (16, babi.sentences.shape[1])
+    batch = batches.pack_stories(babi, babi.train, rows, [batches.Slots(4, 4, 4), batches.Slots(32, 16, 8)])
+    assert batch.story_of_fact.shape == (32,) and batch.sentences.shape == (16, babi.usual_length)
+    assert batch.beginnings.shape == (8, babi.sentences.shape[1] - babi.usual_length)
+    sentences = np.array(whole_sentences(batch.beginnings, batch.sentences))
     for row, question in enumerate(rows):
         slots = np.flatnonzero(batch.story_of_fact == row)
         facts = babi.train.facts[question][babi.train.facts[question] > 0]
-        np.testing.assert_array_equal(batch.sentences[batch.sentence_of_fact[slots]], babi.sentences[facts])
+        np.testing.assert_array_equal(sentences[batch.sentence_of_fact[slots]], babi.sentences[facts])
         np.testing.assert_array_equal(batch.time_of_fact[slots], len(babi.words) + 1 + np.arange(len(facts)))
         np.testing.assert_array_equal(batch.question[row], babi.questions[babi.train.question[question]])
     used = batch.story_of_fact >= 0
     assert set(batch.story_of_fact[~used]) == {-1} and set(batch.time_of_fact[~used]) == {0}
-    distinct = {tuple(sentence) for sentence in batch.sentences if sentence.any()}
-    assert len(distinct) == np.count_nonzero(batch.sentences.any(axis=1))
+    distinct = {tuple(sentence) for sentence in sentences if sentence.any()}
+    assert len(distinct) == np.count_nonzero(sentences.any(axis=1))
 
 
 def test_any_batch_fits_a_size(small):
     babi = data_utils.load_babi(small, [1, 2], mx=9, padding="masked")
     sizes = batches.slot_sizes(babi, babi.train, 8)
-    assert sizes == sorted(sizes) and sizes[-1] == batches.Slots(80, 80, 0)
+    assert sizes == sorted(sizes) and sizes[-1] == batches.Slots(80, 80, 80)
     longest = np.argsort(-np.count_nonzero(babi.train.facts, axis=1))[:8]
     batches.pack_stories(babi, babi.train, longest, sizes)
 
@@ -45,7 +48,7 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
         sizes = batches.slot_sizes(babi, babi.train, 32, rows=rows)
         usual[task] = sizes[0]
         most = 32 * 30
-        assert sizes[-1] == batches.Slots(most, most, 0)
+        assert sizes[-1] == batches.Slots(most, most, most + 16)
         drawn = [random.choice(rows, 32) for _ in range(100)]
         facts = [np.count_nonzero(babi.train.facts[batch]) for batch in drawn]
         sentences = [len(np.unique(babi.train.facts[batch])) for batch in drawn]
@@ -58,18 +61,12 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
 
 
 def test_absent_words_and_facts_are_read_as_the_authors_pad_them(small):
-    """Words on the left; and a slot of an empty sentence that counts for all absent facts of a story."""
+    """With a slot of an empty sentence that counts for all absent facts of a story."""
     babi, masked = (data_utils.load_babi(small, [1, 2], mx=4, padding=padding) for padding in ("read", "masked"))
-    longest = babi.questions.shape[1]
-    for table, other in ((babi.sentences, masked.sentences), (babi.questions, masked.questions)):
-        for words, same in zip(table, other):
-            real = np.count_nonzero(same)
-            np.testing.assert_array_equal(words, [0] * (len(words) - real) + same[:real].tolist())
-    assert longest == masked.questions.shape[1]
     rows = np.arange(20)
     number = np.count_nonzero(babi.train.facts[rows], axis=1)
     assert 2 in number and 4 in number
-    batch = batches.pack_stories(babi, babi.train, rows, [batches.Slots(96, 48)])
+    batch = batches.pack_stories(babi, babi.train, rows, [batches.Slots(96, 48, 16)])
     for row in rows:
         slots = np.flatnonzero(batch.story_of_fact == row)
         assert batch.count_of_fact[slots].tolist() == [1] * number[row] + [4 - number[row]] * int(number[row] < 4)
@@ -80,7 +77,7 @@ def test_absent_words_and_facts_are_read_as_the_authors_pad_them(small):
     same = batches.pack_stories(masked, masked.train, rows)
     assert (same.count_of_fact == 1).all() and len(same.story_of_fact) == number.sum()
     largest = batches.slot_sizes(babi, babi.train, 8, pairs=True)[-1]
-    assert largest == batches.Slots(32, 32, 8 * 16)
+    assert largest == batches.Slots(32, 32, 48, 8 * 16)
 
 
 def test_without_sizes_a_batch_has_just_the_slots_it_uses(small):
@@ -94,7 +91,7 @@ def test_pairs_of_a_batch_are_those_of_a_double_loop(small):
     babi = data_utils.load_babi(small, [1, 2], mx=9, padding="masked")
     rows = np.arange(0, 400, 25)
     sizes = batches.slot_sizes(babi, babi.train, 16, pairs=True)
-    assert sizes[-1] == batches.Slots(144, 144, 16 * 81)
+    assert sizes[-1] == batches.Slots(144, 144, 160, 16 * 81)
     for batch in (batches.pack_stories(babi, babi.train, rows, sizes, pairs=True),
                   batches.pack_stories(babi, babi.train, rows, pairs=True)):
         story = batch.story_of_fact

@@ -167,6 +167,22 @@ def assert_same_gradients(layer, plain, inputs, random):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("padding", ["masked", "read", "zero"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_sentences_with_their_beginnings_apart_are_the_same(random, cell, padding):
+    """With few long sentences, and where all are long."""
+    sentences = padded_words(random, sentences=6)[:, ::-1].copy()  # padding in front
+    of_fact, time = np.array([2, 0, 2, 5, 1], "int32"), np.array([7, 8, 8, 7, 8], "int32")
+    storage = layers.ShortTermStorage(layers.SentenceEncoder(9, 4, 3, cell, padding=padding))
+    storage(sentences, of_fact, time)
+    enlarge(storage, random)
+    for longer in 0, 2, 6:
+        sentences[:longer, 1], sentences[longer:, :2] = 3, 0
+        beginnings = np.pad(sentences[:longer, :2], ((0, 3), (0, 0)))
+        np.testing.assert_allclose(storage(sentences[:, 2:], of_fact, time, beginnings), storage(sentences, of_fact, time),
+                                   **TOLERANCE)
+
+
 @pytest.mark.parametrize("activation", ["hard_sigmoid", "sigmoid"])
 @pytest.mark.parametrize("padding", ["masked", "read"])
 def test_the_gradient_of_the_gru_is_that_of_the_backend(random, padding, activation):

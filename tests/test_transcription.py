@@ -31,7 +31,7 @@ def test_transcription_is_the_same_function():
     for weight in model.weights:
         weight.assign(random.normal(size=weight.shape, scale=0.5))
     transcription.copy_weights(model, plain)
-    batch = batches.pack_stories(babi, babi.test, np.arange(10), [batches.Slots(48, 16)])
+    batch = batches.pack_stories(babi, babi.test, np.arange(10), [batches.Slots(48, 16, 16)])
     expected = keras.ops.convert_to_numpy(plain(list(transcription.padded_inputs(babi, babi.test))))
     np.testing.assert_allclose(model(batch), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(sum(model.losses), sum(plain.losses), rtol=1e-5)

@@ -11,6 +11,7 @@ import data_utils
 import layers
 from training import command_line
 from training.backend import keras
+from training.batches import StoryBatch
 
 DEFAULTS = {"extra_simulated": 0, "rename": False, "rename_across_tasks": False, "focus": 0.0, "first_tasks": [],
             "first_epochs": 0, "reconstruction": 0.0, "overlap": 0.0, "final_epochs": 0}
@@ -365,6 +366,12 @@ def word_overlap(question, sentences, sentence_of_fact, story):
     return pointed / keras.ops.where(total > 0, total, 1.0)
 
 
+def whole_sentences(beginnings, sentences):
+    """The sentences of a `batches.StoryBatch` with their beginnings, integers (sentences, longest sentence)."""
+    in_front = keras.ops.take(beginnings, layers.row_in_front(sentences, beginnings), axis=0)
+    return keras.ops.concatenate([in_front, sentences], axis=1)
+
+
 class ReconstructionLoss(keras.layers.Layer):
     """Adds to the loss how hard the words of facts and question are to tell from their encodings; passes the logits on.
 
@@ -380,7 +387,7 @@ class ReconstructionLoss(keras.layers.Layer):
     Call arguments:
         logits, memories, question: outputs of the network, of the facts and of the question.
         words: int32 (batch, length), those of the question.
-        sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact: as in `batches.StoryBatch`.
+        beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact: as in `batches.StoryBatch`.
 
     Returns:
         logits.
@@ -392,8 +399,9 @@ class ReconstructionLoss(keras.layers.Layer):
         self.facts = WordReconstruction(vocabulary_size, name="facts")
         self.questions = WordReconstruction(vocabulary_size, name="questions")
 
-    def call(self, logits, memories, question, words, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact):
-        batch = keras.ops.shape(words)[0]
+    def call(self, logits, memories, question, words, beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact,
+             count_of_fact):
+        sentences, batch = whole_sentences(beginnings, sentences), keras.ops.shape(words)[0]
         story = layers.with_unused_row(story_of_fact, batch)
         real = keras.ops.cast(time_of_fact > 0, self.compute_dtype)
         facts = keras.ops.segment_sum(real, story, batch + 1)
@@ -428,8 +436,10 @@ class OverlapLoss(keras.layers.Layer):
         self.scale = weight * batch_size
         self.controller = controller
 
-    def call(self, logits, memories, question, words, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact):
-        pointed = word_overlap(words, sentences, sentence_of_fact, keras.ops.where(time_of_fact > 0, story_of_fact, -1))
+    def call(self, logits, memories, question, words, beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact,
+             count_of_fact):
+        pointed = word_overlap(words, whole_sentences(beginnings, sentences), sentence_of_fact,
+                               keras.ops.where(time_of_fact > 0, story_of_fact, -1))
         _, weights = self.controller.hop(0, question, memories, story_of_fact, count_of_fact)
         attended = keras.ops.where(pointed > 0, keras.ops.mean(weights, axis=1), 1.0)
         # A weight that underflows to 0 would have an infinite loss, and a gradient that is no number.
@@ -452,7 +462,7 @@ def with_auxiliary_losses(network, args, babi):
         return network
     read = {tensor.name: tensor for tensor in network.inputs}
     rest = [*(network.get_layer(name).output for name in ("short_term_storage", "question_encoder")),
-            *(read[name] for name in ("question", "sentences", "sentence_of_fact", "time_of_fact", "story_of_fact", "count_of_fact"))]
+            *(read[name] for name in StoryBatch._fields)]
     logits = network.output
     if args.reconstruction:
         logits = ReconstructionLoss(args.reconstruction, args.batch_size, len(babi.words) + 1, name="reconstruction")(logits, *rest)

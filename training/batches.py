@@ -20,7 +20,10 @@ class StoryBatch(NamedTuple):
 
     Attributes:
         question: int32 (batch, longest question), word numbers.
-        sentences: int32 (sentence slots, longest sentence), word numbers of the distinct sentences.
+        beginnings: int32 (beginning slots, longest sentence - usual length), word numbers of what the longer of the distinct
+            sentences begin with, and at least one row of padding.
+        sentences: int32 (sentence slots, usual length), word numbers of the distinct sentences, the longer ones first, without
+            their beginnings.
         sentence_of_fact: int32 (fact slots,), row of `sentences`.
         time_of_fact: int32 (fact slots,), number of the fact's time word; 0 in unused slots.
         story_of_fact: int32 (fact slots,), row of `question`; -1 in unused slots.
@@ -31,6 +34,7 @@ class StoryBatch(NamedTuple):
     """
 
     question: np.ndarray
+    beginnings: np.ndarray
     sentences: np.ndarray
     sentence_of_fact: np.ndarray
     time_of_fact: np.ndarray
@@ -46,6 +50,7 @@ class PairBatch(NamedTuple):
     """
 
     question: np.ndarray
+    beginnings: np.ndarray
     sentences: np.ndarray
     sentence_of_fact: np.ndarray
     time_of_fact: np.ndarray
@@ -63,6 +68,7 @@ class Slots(NamedTuple):
 
     facts: int
     sentences: int
+    beginnings: int
     pairs: int = 0
 
 
@@ -98,17 +104,22 @@ def _pack(babi, stories, rows, pairs, naming):
         as_bytes = renamed.view(f"V{renamed.itemsize * renamed.shape[1]}").ravel()
         _, first, sentence = np.unique(as_bytes, return_index=True, return_inverse=True)
         words = renamed[first]
+    beginnings, sentences = np.split(words, [words.shape[1] - babi.usual_length], axis=1)
+    longer = beginnings.any(axis=1)
+    order = np.argsort(~longer, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
     real, absent = facts[story, column] > 0, facts.shape[1] - column
     times = np.where(real, column + (len(babi.words) + 1), 0)
-    batch = StoryBatch(question, words, *(array.astype(np.int32) for array in (
-        sentence, times, story, np.where(real, 1, absent))))
+    batch = StoryBatch(question, np.pad(beginnings[longer], ((0, 1), (0, 0))), sentences[order], *(
+        array.astype(np.int32) for array in (place[sentence], times, story, np.where(real, 1, absent))))
     return PairBatch(*batch, *pairs_of_facts(story)) if pairs else batch
 
 
 def _used(batch):
     """The `Slots` that a batch takes."""
     pairs = len(batch.first_of_pair) if isinstance(batch, PairBatch) else 0
-    return Slots(len(batch.story_of_fact), len(batch.sentences), pairs)
+    return Slots(len(batch.story_of_fact), len(batch.sentences), len(batch.beginnings), pairs)
 
 
 def _smallest(sizes, batches):
@@ -119,8 +130,8 @@ def _smallest(sizes, batches):
 
 def _lay(batch, slots):
     """A batch with so many slots."""
-    slots_of = {"question": len(batch.question), "sentences": slots.sentences, "first_of_pair": slots.pairs,
-                "second_of_pair": slots.pairs}
+    slots_of = {"question": len(batch.question), "beginnings": slots.beginnings, "sentences": slots.sentences,
+                "first_of_pair": slots.pairs, "second_of_pair": slots.pairs}
     laid = {}
     for name, array in batch._asdict().items():
         laid[name] = np.full((slots_of.get(name, slots.facts), *array.shape[1:]), UNUSED.get(name, 0), np.int32)
@@ -183,9 +194,10 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1, nam
     if at_once > 1:
         seen = np.max(np.array(seen)[random.integers(len(seen), size=(200, at_once))], axis=1)
     usual, largest = np.quantile(seen, [0.5, 0.95] if even else [0.95], axis=0), 1.15 * np.max(seen, axis=0)
-    any_batch = batch_size * np.array([stories.facts.shape[1]] * 2 + [pairs * stories.facts.shape[1]**2])
+    any_batch = batch_size * np.array([stories.facts.shape[1]] * 3 + [pairs * stories.facts.shape[1]**2])
+    any_batch[2] += 1
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
-    least = [16, 16, 16 * pairs]
+    least = [16, 16, 16, 16 * pairs]
     any_batch = np.maximum(least, -(-any_batch // 16) * 16)
     sizes = []
     for size in (*usual, largest, any_batch):
@@ -198,7 +210,8 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1, nam
 def story_inputs(babi, pairs=False):
     """The inputs of a functional model, a `StoryBatch` of keras.Input, or a `PairBatch` with `pairs`."""
     kind = PairBatch if pairs else StoryBatch
-    words = {"question": babi.questions.shape[1], "sentences": babi.sentences.shape[1]}
+    words = {"question": babi.questions.shape[1], "beginnings": babi.sentences.shape[1] - babi.usual_length,
+             "sentences": babi.usual_length}
     return kind(*(keras.Input((words[name],) if name in words else (), dtype="int32", name=name)
                   for name in kind._fields))
 

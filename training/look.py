@@ -483,7 +483,7 @@ def _story(args, record, longest, facts, question):
     zero = np.zeros(1, np.int32)
     stories = data_utils.Stories(numbers, zero, zero, zero, np.zeros(numbers.shape, bool), zero)
     return data_utils.Babi(record["words"], record["answers"], sentences, data_utils.pad_in_front([question], longest[1]),
-                           stories, stories, stories, None, args.padding)
+                           stories.take([]), stories, stories, None, args.padding)
 
 
 def _answer(network, babi, attend):
