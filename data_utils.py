@@ -346,7 +346,7 @@ class Stories:
     """Questions with their facts, as rows of numbers into the tables of a `Babi`.
 
     Attributes:
-        facts: int32 (questions, mx), numbers of the facts' sentences, the newest first; 0 stands for no fact.
+        facts: integers (questions, mx), numbers of the facts' sentences, the newest first; 0 stands for no fact.
         question: int32 (questions,), numbers of the questions' sentences.
         answer: int32 (questions,), numbers of the answers.
         task: int32 (questions,), 1 to 20.
@@ -370,7 +370,9 @@ class Stories:
 
     def join(self, other):
         """These stories and then the others, as `Stories`."""
-        return Stories(*(np.concatenate(pair) for pair in zip(dataclasses.astuple(self), dataclasses.astuple(other))))
+        if not len(other):
+            return self
+        return Stories(*(np.concatenate([getattr(part, field.name) for part in (self, other)]) for field in dataclasses.fields(self)))
 
 
 @dataclasses.dataclass
@@ -413,7 +415,7 @@ class Babi:
     def usual_length(self):
         """How many words nine of ten facts that are trained on do not exceed; without such facts those of the longest sentence."""
         lengths = np.count_nonzero(self.sentences, axis=1)
-        facts = np.bincount(self.train.facts.ravel(), minlength=len(lengths))[1:]
+        facts = sum(np.bincount(column, minlength=len(lengths)) for column in self.train.facts.T)[1:]
         if not facts.any():
             return self.sentences.shape[1]
         not_longer = np.cumsum(np.bincount(lengths[1:], facts))
@@ -503,7 +505,7 @@ def load_babi(path, tasks=range(1, 21), mx=30, padding="read", like=None, extra_
     def stories(split):
         keys = sorted(key for key in parsed if key[1] == split)
         items = [(item, key) for key in keys for item in parsed[key]]
-        facts = np.zeros((len(items), mx), np.int32)
+        facts = np.zeros((len(items), mx), np.min_scalar_type(len(fact_numbers)))
         supporting = np.zeros((len(items), mx), bool)
         for row, marks, (item, _) in zip(facts, supporting, items):
             newest_first = [fact_numbers[fact] for fact in item.facts[:-mx - 1:-1]]

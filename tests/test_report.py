@@ -33,12 +33,12 @@ def test_an_ensemble_averages_the_answer_distributions(finished, data, tmp_path,
     script.main(argv)
     distributions = {}
     for seed in "1", "2":
-        monkeypatch.setattr(report, "test_result", lambda stories, outputs, attention, seed=seed, result=
+        monkeypatch.setattr(report, "test_result", lambda stories, outputs, share, seed=seed, result=
                             report.test_result: distributions.update({seed: outputs}) or result(stories, outputs))
         argv[5] = seed
         script.main([*argv, "--evaluate"])
         monkeypatch.undo()
-    monkeypatch.setattr(report, "test_result", lambda stories, outputs, attention, result=
+    monkeypatch.setattr(report, "test_result", lambda stories, outputs, share, result=
                         report.test_result: distributions.update(both=outputs) or result(stories, outputs))
     capsys.readouterr()
     script.main([*argv, "--evaluate", "--ensemble", "1,2"])
@@ -136,7 +136,8 @@ def test_the_supporting_share_counts_the_strongest_attended_facts():
     attention[:, :3] = np.array([0.1, 0.5, 0.2])[:, None, None]
     np.testing.assert_array_equal(report.supporting_share(stories, attention), [1, 0, np.nan])
     stories.task[:] = 1, 1, 2
-    assert report.test_result(stories, np.ones((3, 1)), attention)["attended"] == {"1": 50.0}
+    share = report.supporting_share(stories, attention)
+    assert report.test_result(stories, np.ones((3, 1)), share)["attended"] == {"1": 50.0}
 
 
 def test_simulated_data_is_named_at_the_start_in_the_record_and_above_the_table():

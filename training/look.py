@@ -40,7 +40,7 @@ def attention_on_facts(model, babi, stories, attend):
         babi: data_utils.Babi.
         stories: data_utils.Stories.
     """
-    attention, batch_size = None, 2000  # layer by layer, not compiled: the time goes with the number of batches
+    attention, batch_size = None, 500  # layer by layer, not compiled: the time goes with the batches, the memory with their size
     for first in range(0, len(stories), batch_size):
         rows = np.arange(first, min(first + batch_size, len(stories)))
         batch = pack_stories(babi, stories, rows)

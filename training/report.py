@@ -59,8 +59,11 @@ def test(run, network, babi, attend=None):
         babi: data_utils.Babi.
         attend: as of `look.attention_on_facts`; None for a network without attention on facts.
     """
-    attention = look.attention_on_facts(network, babi, babi.test, attend) if attend else None
-    run.record["test"] = test_result(babi.test, predict(network, babi, babi.test), attention)
+    share = None
+    if attend:  # part by part, since the attention on all facts takes much memory
+        parts = [babi.test.take(slice(first, first + 2000)) for first in range(0, len(babi.test), 2000)]
+        share = np.concatenate([supporting_share(part, look.attention_on_facts(network, babi, part, attend)) for part in parts])
+    run.record["test"] = test_result(babi.test, predict(network, babi, babi.test), share)
     run.save_record()
     print("\n".join([*run.record["trained_on_simulated"], table(run.record["test"], babi.files)]))
     print(f"saved: {run.path('weights.h5')}, .csv, .json")
@@ -98,7 +101,8 @@ def evaluate(args, run_name, fixed, build_model, attend=None):
             print(f"{name}: validation accuracy {record['best_val_accuracy']:.4f}"
                   + " (trained on)" * bool(record.get("validation_inside_training")))
     attention = look.attention_on_facts(network, babi, babi.test, attend) if attend and not args.ensemble else None
-    simulated, result = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, attention)
+    share = None if attention is None else supporting_share(babi.test, attention)
+    simulated, result = list(dict.fromkeys(simulated)), test_result(babi.test, distributions, share)
     systematic = test_result(babi.systematic, other_distributions) if args.systematic else None
     print("\n".join([*simulated, table(result, babi.files, systematic)]))  # before any file is written
     if getattr(args, "show", None):
@@ -222,17 +226,17 @@ def supporting_share(stories, attention):
     return np.where(number > 0, hits / np.maximum(number, 1), np.nan)
 
 
-def test_result(stories, outputs, attention=None):
+def test_result(stories, outputs, share=None):
     """Errors of a model on test questions.
 
     Args:
         stories: data_utils.Stories; an answer of -1 has no class, so that any output is wrong.
         outputs: (questions, answers), the highest is the model's answer.
-        attention: (questions, mx, hops, heads), or None.
+        share: (questions,), as of `supporting_share`, or None.
     Returns:
         dict: "questions" and "wrong" (per task), "error" (per task, per cent), "mean_error" (mean over the tasks, per
-        cent), "failed_tasks" (above 5 per cent); where answers have no class "without_class", how many; with `attention` also
-        "attended", the mean `supporting_share` in per cent of each task whose files name supporting facts.
+        cent), "failed_tasks" (above 5 per cent); where answers have no class "without_class", how many; with `share` also
+        "attended", its mean in per cent of each task whose files name supporting facts.
     """
     wrong = np.argmax(outputs, axis=1) != stories.answer
     tasks = [int(task) for task in np.unique(stories.task)]
@@ -245,8 +249,7 @@ def test_result(stories, outputs, attention=None):
               "failed_tasks": [task for task in tasks if errors[task] > data_utils.FAILED]}
     if (stories.answer < 0).any():
         result["without_class"] = int(np.sum(stories.answer < 0))
-    if attention is not None:
-        share = supporting_share(stories, attention)
+    if share is not None:
         known = ~np.isnan(share)
         result["attended"] = {str(task): round(100.0 * float(np.mean(share[known & (stories.task == task)])), 2)
                               for task in tasks if np.any(known & (stories.task == task))}
