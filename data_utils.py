@@ -372,7 +372,8 @@ class Stories:
         """These stories and then the others, as `Stories`."""
         if not len(other):
             return self
-        return Stories(*(np.concatenate([getattr(part, field.name) for part in (self, other)]) for field in dataclasses.fields(self)))
+        names = [field.name for field in dataclasses.fields(self)]
+        return Stories(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
 
 
 @dataclasses.dataclass
@@ -413,7 +414,7 @@ class Babi:
 
     @functools.cached_property
     def usual_length(self):
-        """How many words nine of ten facts that are trained on do not exceed; without such facts those of the longest sentence."""
+        """The number of words that nine of ten training facts do not exceed; without any, that of the longest sentence."""
         lengths = np.count_nonzero(self.sentences, axis=1)
         facts = sum(np.bincount(column, minlength=len(lengths)) for column in self.train.facts.T)[1:]
         if not facts.any():

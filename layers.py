@@ -345,7 +345,7 @@ class SentenceEncoder(keras.layers.Layer):
 
 
 def row_in_front(sentences, beginnings):
-    """The row of `beginnings` in front of each row of `sentences`, see `ShortTermStorage`."""
+    """The row of `beginnings` in front of each row of `sentences`, integers (sentences,); both as in `ShortTermStorage`."""
     return ops.minimum(ops.arange(ops.shape(sentences)[0]), ops.shape(beginnings)[0] - 1)
 
 

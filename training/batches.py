@@ -107,8 +107,7 @@ def _pack(babi, stories, rows, pairs, naming):
     beginnings, sentences = np.split(words, [words.shape[1] - babi.usual_length], axis=1)
     longer = beginnings.any(axis=1)
     order = np.argsort(~longer, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    place = np.argsort(order)
     real, absent = facts[story, column] > 0, facts.shape[1] - column
     times = np.where(real, column + (len(babi.words) + 1), 0)
     batch = StoryBatch(question, np.pad(beginnings[longer], ((0, 1), (0, 0))), sentences[order], *(
@@ -194,8 +193,8 @@ def slot_sizes(babi, stories, batch_size, pairs=False, rows=None, at_once=1, nam
     if at_once > 1:
         seen = np.max(np.array(seen)[random.integers(len(seen), size=(200, at_once))], axis=1)
     usual, largest = np.quantile(seen, [0.5, 0.95] if even else [0.95], axis=0), 1.15 * np.max(seen, axis=0)
-    any_batch = batch_size * np.array([stories.facts.shape[1]] * 3 + [pairs * stories.facts.shape[1]**2])
-    any_batch[2] += 1
+    facts = batch_size * stories.facts.shape[1]
+    any_batch = np.array([facts, facts, facts + 1, pairs * facts * stories.facts.shape[1]])  # one beginning is padding
     # Whole multiples of 16 suit the vector units, and keep the sizes of similar data alike.
     least = [16, 16, 16, 16 * pairs]
     any_batch = np.maximum(least, -(-any_batch // 16) * 16)
