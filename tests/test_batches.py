@@ -32,6 +32,24 @@ def test_packing_lays_every_fact_in_a_slot_and_each_sentence_once(small):
     assert len(distinct) == np.count_nonzero(sentences.any(axis=1))
 
 
+def test_the_beginnings_of_the_few_longer_sentences_stand_apart(small):
+    babi = data_utils.load_babi(small, [1, 2], mx=4)
+    in_front = np.zeros((len(babi.sentences), 2), np.int32)
+    in_front[-1] = 2, 3
+    babi.sentences = np.concatenate([in_front, babi.sentences], axis=1)
+    assert babi.usual_length == babi.sentences.shape[1] - 2
+    rows = np.flatnonzero((babi.train.facts == len(in_front) - 1).any(axis=1))[:9]
+    for sizes in None, [batches.Slots(64, 48, 8)]:
+        batch = batches.pack_stories(babi, babi.train, rows, sizes)
+        longer = [words for words in in_front[np.unique(babi.train.facts[rows])].tolist() if any(words)]
+        assert longer and batch.beginnings[:len(longer)].tolist() == longer and not batch.beginnings[len(longer):].any()
+        sentences = np.array(whole_sentences(batch.beginnings, batch.sentences))
+        for row, question in enumerate(rows):
+            slots = np.flatnonzero((batch.story_of_fact == row) & (batch.time_of_fact > 0))
+            facts = babi.train.facts[question][babi.train.facts[question] > 0]
+            np.testing.assert_array_equal(sentences[batch.sentence_of_fact[slots]], babi.sentences[facts])
+
+
 def test_any_batch_fits_a_size(small):
     babi = data_utils.load_babi(small, [1, 2], mx=9, padding="masked")
     sizes = batches.slot_sizes(babi, babi.train, 8)
@@ -61,8 +79,13 @@ def test_sizes_follow_the_mixture_that_batches_are_drawn_from(real_babi):
 
 
 def test_absent_words_and_facts_are_read_as_the_authors_pad_them(small):
-    """With a slot of an empty sentence that counts for all absent facts of a story."""
+    """Words on the left, masked or not; and a slot of an empty sentence that counts for all absent facts of a story."""
     babi, masked = (data_utils.load_babi(small, [1, 2], mx=4, padding=padding) for padding in ("read", "masked"))
+    for table, other in ((babi.sentences, masked.sentences), (babi.questions, masked.questions)):
+        np.testing.assert_array_equal(table, other)
+        for words in table:
+            real = np.count_nonzero(words)
+            assert not words[:len(words) - real].any() and (words[len(words) - real:] > 0).all()
     rows = np.arange(20)
     number = np.count_nonzero(babi.train.facts[rows], axis=1)
     assert 2 in number and 4 in number
