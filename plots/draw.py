@@ -139,7 +139,7 @@ def draw_curves(logs, path):
     for number, (label, log) in enumerate(logs.items()):
         if log:
             axes.semilogy(range(1, len(log) + 1), [100 * (1 - row["val_accuracy"]) for row in log], color=f"C{number}",
-                          label=label)
+                          label=label, zorder=3 - number / 100)  # a refinement has its training's curve, below it
     axes.set(xlabel="epoch, the refinements' after those of the training", ylabel="validation error, %")
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))

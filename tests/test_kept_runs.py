@@ -1,4 +1,4 @@
-"""The weights in models/ give the errors that docs/LOG.md reports, and docs/results.md with exchanged names."""
+"""The weights in models/ give the errors that docs/results.md and docs/LOG.md report."""
 import functools
 import os
 import shutil
@@ -22,6 +22,11 @@ def parsed_once():
 
 
 @pytest.mark.parametrize("script, arguments, folder, label", [
+    (WMemNN_bAbI, "30 30 30 0 0.001 1", "", "seed 1, trained"),
+    (WMemNN_bAbI, "30 30 30 0 0.001 2", "", "seed 2, trained"),
+    (WMemNN_bAbI, "30 30 30 1 0.00001 1", "", "seed 1, refined"),
+    (WMemNN_bAbI, "30 30 30 1 0.00001 2", "", "seed 2, refined"),
+    (WMemNN_bAbI, "30 30 30 1 0.00001 1 --ensemble 1,2", "", "ensemble, refined"),
     (WMemNN_bAbI, "30 30 30 3 0.0005 1 --systematic", "three-seeds", "seed 1"),
     (WMemNN_bAbI, "30 30 30 3 0.0005 2 --systematic", "three-seeds", "seed 2"),
     (WMemNN_bAbI, "30 30 30 3 0.0005 3 --systematic", "three-seeds", "seed 3"),
@@ -39,6 +44,6 @@ def test_the_weights_in_the_repository_give_the_errors_of_the_pages(
     capsys.readouterr()
     script.main([*arguments.split(), "--data", real_babi, "--models", str(tmp_path), "--evaluate"])
     plain, _, systematic = capsys.readouterr().out.partition("sys: mean")
-    run_files.assert_error_of_page(plain, label, "docs/LOG.md")
+    run_files.assert_error_of_page(plain, label, "docs/LOG.md" if folder else "docs/results.md")
     if systematic:
         run_files.assert_error_of_page(f"mean{systematic}", label, "docs/results.md")
