@@ -110,7 +110,8 @@ def build_model(args, nlvr):
     # Sentences come padded to the longest; the rest of the mx words is the same for all.
     u = layers.SentenceEncoder(
         len(nlvr.words) + 1, args.ez, args.lz, padding=args.padding, padding_in_front=args.mx - nlvr.sentences.shape[1],
-        **encoder_initializers(args.start, args.embedding_scale), name="sentence_encoder")(image.sentences)
+        **encoder_initializers(args.start, args.embedding_scale), name="sentence_encoder")(
+            nlvr_extensions.without_some_words(image.sentences, args.word_dropout))
     u = keras.layers.Dropout(args.dropout)(u)
     working_memory = layers.VisualController(
         2, len(data_utils.BOX_LEFT), args.attention_units, shared, l2, args.heads, args.scores, glorot(),
@@ -172,8 +173,8 @@ def main(argv=None):
     validation = ImageBatches(nlvr, validation, args.batch_size, shared=shared)
     rate = learning_rate(args, args.epochs * batches.steps)
     # XLA's convolutions and products of few rows are slower on CPUs than TensorFlow's own.
-    network.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm), BinaryCrossentropy(),
-                    metrics=[accuracy], jit_compile=keras.backend.backend() == "jax")
+    adam = keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm, weight_decay=args.weight_decay or None)
+    network.compile(adam, BinaryCrossentropy(), metrics=[accuracy], jit_compile=keras.backend.backend() == "jax")
     run.fit(this, network, network, batches, validation)
 
     # Report, with the weights of the first epoch with the best validation accuracy

@@ -28,12 +28,12 @@ def data(tmp_path_factory):
 
 def arguments(data, models, *more, epochs="8"):
     return ["6", "6", "8", "9", "1", "--data", data, "--models", str(models), "--epochs", epochs, "--lr", "0.003",
-            "--batch-size", "48", "--dropout", "0.1", *more]
+            "--batch-size", "48", "--dropout", "0.1", "--word-dropout", "0.1", "--weight-decay", "0.1", *more]
 
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory, without_xla):
-    """A models folder with a finished run of eight epochs, with dropout."""
+    """A models folder with a finished run of eight epochs, with dropout, also of words, and weight decay."""
     models = tmp_path_factory.mktemp("finished")
     script.main(arguments(data, models))
     return models
@@ -193,7 +193,7 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
 
 
 def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tmp_path, capsys):
-    options = [*AS_EARLIER, "--start", "uniform", "--batches", "examples"]
+    options = [*AS_EARLIER, "--start", "uniform", "--batches", "examples", "--word-dropout", "0", "--weight-decay", "0"]
     script.main(arguments(data, tmp_path, *options, epochs="1"))
     saved = record(tmp_path)
     assert saved["arguments"]["embedding_scale"] == 0.05 and len(set(saved["data"]["mean"])) == 3
@@ -262,7 +262,8 @@ def test_defaults_are_the_papers():
 
 @pytest.mark.parametrize("argv, reason", [
     (["100", "2"], "argument cz: must be above 2"), (["0"], "argument ez: must be above 0"),
-    (["--dropout", "1"], "argument --dropout"), 
+    (["--dropout", "1"], "argument --dropout"),
+    (["--word-dropout", "1"], "argument --word-dropout"), (["--weight-decay", "-1"], "argument --weight-decay"),
     (["--images-per-example", "7"], "argument --images-per-example: must be at most 6"),
     (["--attention-units", "none"], "argument --attention-units: must have a layer"),
     (["--batches", "boxes"], "argument --batches"), (["--padding", "trained"], "argument --padding"),

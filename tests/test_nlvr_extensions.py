@@ -13,8 +13,18 @@ from PIL import Image, ImageDraw
 import data_utils
 from helpers import small_nlvr
 from training import nlvr_extensions
+from training.backend import keras
 
 COLOURS = list(nlvr_extensions.COLOURS)
+
+
+def test_words_are_left_out_in_training_alone():
+    words = keras.Input((20,), dtype="int32")
+    model = keras.Model(words, nlvr_extensions.without_some_words(words, 0.25))
+    sentences = np.arange(20000, dtype="int32").reshape(1000, 20) + 1
+    np.testing.assert_array_equal(model(sentences), sentences)
+    left = np.asarray(model(sentences, training=True))
+    assert np.all((left == sentences) | (left == 0)) and np.mean(left == 0) == pytest.approx(0.25, abs=0.02)
 
 
 def draw(*items):

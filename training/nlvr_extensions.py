@@ -14,8 +14,9 @@ import numpy as np
 
 import data_utils
 from training import command_line
+from training.backend import keras
 
-DEFAULTS = {"dropout": 0.0, "attention": "separate", "attention_units": [256, 128], "heads": 1, "scores": "tanh",
+DEFAULTS = {"dropout": 0.0, "word_dropout": 0.0, "weight_decay": 0.0, "attention": "separate", "attention_units": [256, 128], "heads": 1, "scores": "tanh",
             "batch_normalization": False, "simulated_sentences": 0, "augment": False,
             "images_per_example": data_utils.PERMUTATIONS, "average_permutations": False}
 # Options that records and states from before them lack, with the values they stand for.
@@ -38,6 +39,10 @@ def add_options(parser):
     add = parser.add_argument_group("not in the paper").add_argument
     add("--dropout", type=command_line.fraction, metavar="X",
         help="share of the sentence vector, the working memory and r left out in training (default %(default)g)")
+    add("--word-dropout", type=command_line.fraction, metavar="X",
+        help="share of the words of a sentence left out in training (default %(default)g)")
+    add("--weight-decay", type=command_line.natural_float, metavar="X",
+        help="in each step all weights shrink by X times the learning rate (default %(default)g)")
     add("--attention", choices=("separate", "shared"),
         help="whether the three box positions share the weights of the attention (default %(default)s)")
     add("--attention-units", type=_hidden_layers, metavar="LIST",
@@ -84,6 +89,14 @@ def with_simulated(args, nlvr, examples):
     if not args.simulated_sentences:
         return examples
     return examples.join(simulate(nlvr, examples, args.simulated_sentences, args.seed))
+
+
+def without_some_words(words, share):
+    """Word numbers of sentences, in training with so large a share of them replaced by padding, drawn anew in each batch."""
+    if not share:
+        return words
+    kept = keras.layers.Dropout(share, name="word_dropout")(keras.ops.ones_like(words, "float32"))
+    return words * keras.ops.cast(kept > 0, words.dtype)
 
 
 # Variants of images
