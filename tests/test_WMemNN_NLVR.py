@@ -157,7 +157,7 @@ def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, ca
 AS_EARLIER = ["--padding", "masked", "--halving", "mean", "--statistics", "channels", "--sentences", "project"]
 EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", "--images-per-example", "1",
             "--batches", "examples", "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8",
-            "--heads", "2", "--scores", "linear"]
+            "--heads", "2", "--scores", "linear", "--item-epochs", "2"]
 
 
 @pytest.mark.parametrize("reading", [[], [*AS_EARLIER, "--start", "uniform"]])
