@@ -2,7 +2,7 @@
 """Print where a training step of WMemNN_bAbI.py spends its time on one core: forward and backward, by module.
 
 Options of the script may follow. The times are those of what XLA makes of the step for TensorFlow; what is fused into one
-operation counts where its last part belongs. They are read with JAX's reader of profiles, from the package jax.
+operation counts where its last part belongs.
 """
 import argparse
 import collections
@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 
+from benchmarks import profiling
 from benchmarks.step_time import what_trains
 
 STEPS = 200
@@ -23,7 +24,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     _, argv = parser.parse_known_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])  # before any library counts the cores
-    import jax.profiler  # what cannot be read later is missed before anything is timed
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={folder} --xla_dump_hlo_as_text"
         import training.run
@@ -36,43 +36,22 @@ def main():
 
         fit()
         print(f"{min(fit() for _ in range(3)):.2f} ms a step of {batches.batch_size} questions, input included")
-        spent = profile(fit, folder)
-    total = sum(map(sum, spent.values()))
-    print(f"{'module':<22}  {'forward ms':>10}  {'backward ms':>11}  {'share':>5}")
-    for module, (forward, backward) in sorted(spent.items(), key=lambda item: -sum(item[1])):
-        print(f"{module:<22}  {forward / STEPS:>10.2f}  {backward / STEPS:>11.2f}  {(forward + backward) / total:>5.0%}")
-
-
-def profile(fit, folder):
-    """Milliseconds in the operations of each module while a function runs: dict from a module to [forward, backward].
-
-    Args:
-        fit: function.
-        folder: str, where XLA writes the programs that the function runs.
-    """
-    import jax.profiler
-    import tensorflow as tf
-
-    tf.profiler.experimental.start(folder, tf.profiler.experimental.ProfilerOptions(host_tracer_level=3))
-    fit()
-    tf.profiler.experimental.stop()
-    source = {}
-    for path in glob.glob(os.path.join(folder, "*cpu_after_optimizations.txt")):
-        with open(path, encoding="utf-8") as program:
-            source.update(re.findall(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*op_name="([^"]*)"', program.read(), re.MULTILINE))
-    (path,) = glob.glob(os.path.join(folder, "**", "*.xplane.pb"), recursive=True)
+        operations = profiling.operations(fit, "Eigen", level=3)
+        source = {}
+        for path in glob.glob(os.path.join(folder, "*cpu_after_optimizations.txt")):
+            with open(path, encoding="utf-8") as program:
+                source.update(re.findall(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*op_name="([^"]*)"', program.read(), re.MULTILINE))
     spent = collections.defaultdict(lambda: [0.0, 0.0])
-    lines = [line for plane in jax.profiler.ProfileData.from_file(path).planes for line in plane.lines if "Eigen" in line.name]
-    for event in (event for line in lines for event in line.events):
-        if event.name.startswith(("ThunkExecutor", "while.")):  # not an operation, but what runs several
+    for operation, milliseconds in operations:
+        if operation.startswith(("ThunkExecutor", "while.")):  # not an operation, but what runs several
             continue
-        name = source.get(event.name, "")
+        name = source.get(operation, "")
         module = next((module for module in MODULES if module in name), None)
         # The gradient of the sentence encoder, which is written by hand, has no name of a module.
         by_hand = not module and re.match(r"while/(while|MatMul|mul|Reshape|Unsorted|strided)", name)
         backward = name.startswith("gradient_tape") or bool(by_hand)
-        spent[module or ("encoders, by hand" if by_hand else "all others")][backward] += event.duration_ns / 1e6
-    return spent
+        spent[module or ("encoders, by hand" if by_hand else "all others")][backward] += milliseconds
+    profiling.print_table(spent, STEPS)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,26 @@
 #!/usr/bin/env python3
-"""Print how strongly one bAbI task pulls at each part of a trained network: the gradient of its questions beside the L2 penalty's.
+"""Print how strongly one bAbI task pulls at each part of a trained network, beside the L2 penalty: norms of gradients.
 
 The arguments of WMemNN_bAbI.py tell which saved weights. The gradient is that of the summed cross-entropy of a mean batch in
 which each task has its share, and only the questions of this task count; all of its training questions are taken.
 """
 import argparse
+import os
 import sys
 
 import numpy as np
 
 import WMemNN_bAbI
 import data_utils
-from training import babi_extensions, run
+from training import babi_extensions, command_line, run
 from training.backend import keras
 from training.batches import StoryBatches
 from training.objective import SummedCrossentropy
 
-PARTS = ("fact_encoder", "question_encoder", "transition", "hop_1", "hop_2", "hop_3", "hop_4", "reasoning_module", "answer")
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--task", type=int, default=16, help="(default %(default)s)")
+    parser.add_argument("--task", type=int, choices=range(1, len(data_utils.TASKS) + 1), metavar="N", default=16, help="(default %(default)s)")
     options, argv = parser.parse_known_args()
     if keras.backend.backend() != "tensorflow":
         sys.exit("task_gradient: needs TensorFlow; leave KERAS_BACKEND unset")
@@ -32,7 +31,7 @@ def main():
     record = run.read_run(args, name, WMemNN_bAbI.FIXED, babi_extensions.EARLIER)
     babi = data_utils.load_babi(args.data, args.tasks, args.mx, args.padding, record)
     network = WMemNN_bAbI.build_model(args, babi)
-    run.load_weights(network, f"{args.models}/{name}.weights.h5", record["weights_sha256"])
+    run.load_weights(network, os.path.join(args.models, f"{name}.weights.h5"), record["weights_sha256"])
     variables, cross_entropy = network.trainable_variables, SummedCrossentropy(args.batch_size)
 
     @tf.function(jit_compile=True)
@@ -50,11 +49,12 @@ def main():
 
     print(f"{name}, task {options.task}: cross-entropy of a question {np.mean(losses) / args.batch_size:.3f}")
     print(f"{'gradient norm':<18}  {'task':>6}  {'penalty':>7}")
-    for part in PARTS:
+    hops = [f"hop_{hop}" for hop in range(1, args.hops + 1)]
+    for part in ("fact_encoder", "question_encoder", "transition", *hops, "reasoning_module", "answer"):
         rows = [index for index, variable in enumerate(variables) if part in variable.path]
         norms = [np.sqrt(sum(np.sum(np.square(of[index])) for index in rows)) for of in (of_task, of_penalty)]
         print(f"{part:<18}  {norms[0]:>6.4f}  {norms[1]:>7.4f}")
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run_script(main, "nothing was written")
