@@ -165,8 +165,8 @@ def main(argv=None):
 
     # Model
     network = build_model(args, nlvr)
-    if args.item_epochs:
-        nlvr_extensions.learn_items(args, nlvr, network)
+    if args.item_epochs and not this.goes_on():
+        nlvr_extensions.learn_items(args, nlvr, training, network)
 
     # Training: the mean of the cross-entropy of each image and L2, Adam, the gradient clipped only with --clip-norm
     shared = args.attention == "shared"

@@ -16,9 +16,9 @@ import data_utils
 from training import command_line
 from training.backend import keras
 
-DEFAULTS = {"dropout": 0.0, "word_dropout": 0.0, "weight_decay": 0.0, "item_epochs": 0, "attention": "separate", "attention_units": [256, 128], "heads": 1, "scores": "tanh",
-            "batch_normalization": False, "simulated_sentences": 0, "augment": False,
-            "images_per_example": data_utils.PERMUTATIONS, "average_permutations": False}
+DEFAULTS = {"dropout": 0.0, "word_dropout": 0.0, "weight_decay": 0.0, "item_epochs": 0, "attention": "separate",
+            "attention_units": [256, 128], "heads": 1, "scores": "tanh", "batch_normalization": False, "simulated_sentences": 0,
+            "augment": False, "images_per_example": data_utils.PERMUTATIONS, "average_permutations": False}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = {option: value for option, value in DEFAULTS.items()
            if option not in ("dropout", "attention", "average_permutations")}
@@ -31,6 +31,7 @@ EXCHANGES = tuple(itertools.permutations(range(len(COLOURS))))  # the first chan
 SHAPES = ("triangle", "circle", "square")
 FILLED = (0.55, 0.87)  # between the three shapes, as a share of the square around an item
 SIDE = 5  # pixels of a small item; a medium one has twice as many, a big one three times
+CELLS = 7  # of a row or column of the grid of memories that `layers.BoxEncoder` makes of a box
 TRIES = 1000  # sentences; only scenes that are all alike agree on so many
 
 
@@ -224,26 +225,26 @@ def find_items(crops):
     return [sorted(items, key=lambda item: item.top) for items in found]
 
 
-def items_of_cells(items, rows, columns):
-    """Which item has its centre nearest to each cell of a grid of memories: its kind, or 0 for none.
+def items_of_cells(items):
+    """Which item has its centre nearest to each cell of the grid of memories: its kind, or 0 for none.
+
+    Cell (r, c) stands for the pixels around (4.5 + 6 r, 4.5 + 6 c).
 
     Args:
         items: list of list of Item, those of each box.
-        rows, columns: int, those of the grid that `layers.BoxEncoder` makes of a box: cell (r, c) stands for the pixels
-            around (4.5 + 6 r, 4.5 + 6 c).
     Returns:
-        int32 (boxes, rows * columns), 1 + (3 colour + shape) * 3 + size, from 0 to 27.
+        int32 (boxes, 49), 1 + (3 colour + shape) * 3 + size, from 0 to 27.
     """
-    kinds = np.zeros((len(items), rows, columns), np.int32)
+    kinds = np.zeros((len(items), CELLS, CELLS), np.int32)
     for of_box, found in zip(kinds, items):
         for item in found:
-            row, column = (min(max(round((start + end - 9) / 12), 0), cells - 1)
-                           for start, end, cells in ((item.top, item.bottom, rows), (item.left, item.right, columns)))
+            row, column = (min(max(round((start + end - 9) / 12), 0), CELLS - 1)
+                           for start, end in ((item.top, item.bottom), (item.left, item.right)))
             of_box[row, column] = 1 + (len(SHAPES) * item.colour + item.shape) * 3 + item.size
     return kinds.reshape(len(items), -1)
 
 
-def learn_items(args, nlvr, network):
+def learn_items(args, nlvr, training, network):
     """Train the box encoder of a network to tell the items in the training images, from their pixels alone.
 
         loss = mean over the cells of - log softmax(m W + b)[kind of the item in the cell]
@@ -253,6 +254,7 @@ def learn_items(args, nlvr, network):
     Args:
         args: parsed arguments with `item_epochs`, `lr` and `seed`.
         nlvr: data_utils.Nlvr.
+        training: data_utils.Examples, whose images are learned from.
         network: functional model.
     """
     encoder = network.get_layer("box_encoder")
@@ -260,12 +262,11 @@ def learn_items(args, nlvr, network):
     boxes = keras.Input(nlvr.crops.shape[1:], dtype="uint8")
     teller = keras.Model(boxes, keras.layers.Dense(kinds)(encoder(boxes)))
     teller.compile(keras.optimizers.Adam(args.lr), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    crops, dev = (nlvr.crops[np.unique(nlvr.splits[split].boxes[:, 0])] for split in ("train", "dev"))
-    told = items_of_cells(find_items(crops), 7, 7)
+    crops, dev = (nlvr.crops[np.unique(examples.boxes[:, 0])] for examples in (training, nlvr.splits["dev"]))
+    told, there = items_of_cells(find_items(crops)), items_of_cells(find_items(dev))
     for epoch in range(args.item_epochs):
         order = np.random.default_rng([args.seed, 2, epoch]).permutation(len(crops))
         teller.fit(crops[order], told[order], batch_size=64, shuffle=False, verbose=0)
-    there = items_of_cells(find_items(dev), 7, 7)
     right = np.argmax(teller.predict(dev, verbose=0), axis=-1) == there
     print(f"items: the convolutions tell {np.mean(right[there > 0]):.1%} of those in the images of dev")
 

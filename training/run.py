@@ -233,8 +233,12 @@ class Run:
         """Let other processes at this run's files again; the end of this process does so, too."""
         unlock(self._lock)
 
+    def goes_on(self):
+        """Whether there is a saved state that `restore` goes on from; with --fresh it does not."""
+        return not self.args.fresh and os.path.exists(self.path("state.npz"))
+
     def restore(self, model):
-        """Bring a compiled model to the last saved state; where there is none, save the one it is in.
+        """Bring a compiled model to the last saved state; where there is none to go on from, save the one it is in.
 
         So weights without a state are those of an earlier run, not of one that was stopped in its first epoch.
 
@@ -242,7 +246,7 @@ class Run:
             DataError: a state that cannot be read, or that belongs to other settings.
         """
         path = self.path("state.npz")
-        if not os.path.exists(path):
+        if not self.goes_on():
             self.start(model)
             return
         try:
@@ -458,10 +462,7 @@ def _train(run, network, model, batches, validation):
         print(f"{run.name}: from epoch {run.final_epochs.start + 1} on the validation questions are trained on, too, and the "
               "weights of the last epoch are kept")
     model.optimizer.build(model.trainable_variables)
-    if args.fresh:
-        run.start(model)
-    else:
-        run.restore(model)
+    run.restore(model)
     done = len(run.rows)
     run.record |= environment()  # once: the commit is that of the code that runs, whatever is checked out meanwhile
     if done and run.behind():
