@@ -20,7 +20,7 @@ EPOCHS, RATE = 60, 1e-3
 # How the authors' program reads the data. An evaluation reads it as the training did.
 READING = {"padding": "read", "halving": "nearest", "statistics": "one", "sentences": "authors"}
 # Options that saved weights fix.
-FIXED = (*READING, "attention", "batch_normalization", "attention_units", "heads", "scores")
+FIXED = (*READING, "order_colours", "convolutions", "attention", "batch_normalization", "attention_units", "heads", "scores")
 CONVOLUTIONS = {"authors": None, "port": "he_normal", "uniform": "glorot_uniform"}  # their initial values, by --start
 
 
@@ -104,7 +104,8 @@ def build_model(args, nlvr):
     def glorot():
         return "glorot_uniform" if args.start == "uniform" else glorot_normal(args.start)
 
-    memories = layers.BoxEncoder(args.cz, nlvr.mean, nlvr.deviation, CONVOLUTIONS[args.start], name="box_encoder")(image.crops)
+    memories = layers.BoxEncoder(args.cz, nlvr.mean, nlvr.deviation, CONVOLUTIONS[args.start], args.convolutions,
+                                 name="box_encoder")(image.crops)
     if args.batch_normalization:
         memories = keras.layers.BatchNormalization(momentum=0.95, name="memory_normalization")(memories)
     # Sentences come padded to the longest; the rest of the mx words is the same for all.
@@ -151,6 +152,8 @@ def main(argv=None):
     if args.evaluate:
         saved = run.read_run(args, run_name(args), FIXED, nlvr_extensions.EARLIER)
         nlvr = load(args, saved)
+        if args.order_colours:
+            nlvr, _ = nlvr_extensions.order_colours(nlvr)
         report.evaluate_nlvr(args, run_name(args), saved, build_model(args, nlvr), nlvr, attend)
         return
 
@@ -161,6 +164,8 @@ def main(argv=None):
     if args.validation_folders:
         training, validation = data_utils.split_folders(training, args.validation_folders, args.seed)
     training = nlvr_extensions.with_simulated(args, nlvr, training)
+    if args.order_colours:
+        nlvr, (training, validation) = nlvr_extensions.order_colours(nlvr, training, validation)
     this = run.Run(args, run_name(args), earlier=nlvr_extensions.EARLIER, unit="images", **report.describe_nlvr(args, nlvr))
 
     # Model

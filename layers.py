@@ -26,6 +26,7 @@ real facts, not the longest story.
 For images (NLVR) the memories are the cells of a grid over a box of the image: BoxEncoder makes them, VisualController
 looks at them with a PerceptronAttention for each box and hop, and SentenceEncoder and RelationalReasoning are the same.
 """
+import itertools
 import numbers
 import random
 
@@ -762,6 +763,7 @@ class BoxEncoder(keras.layers.Layer):
         mean, deviation: sequences of float, of each channel of the training images.
         kernel_initializer: Keras initializer of the convolutions, by default the authors': normal values of variance
             2 / (rows of the kernel), not truncated.
+        convolutions: int, 2 or more. Two in the paper; those from the third on are as the second, without a pool.
 
     Call arguments:
         boxes: pixels (boxes, height, width, channels), integers or floats; the last three sizes are static.
@@ -770,20 +772,21 @@ class BoxEncoder(keras.layers.Layer):
         memories (boxes, rows * columns, filters), row by row.
 
     Raises:
-        ValueError: filters below 3; not as many channels as means and deviations; boxes that are too small for a cell, or
+        ValueError: filters below 3; convolutions below 2; not as many channels as means and deviations; boxes that are too small for a cell, or
             without static sizes.
     """
 
-    def __init__(self, filters, mean, deviation, kernel_initializer=None, **kwargs):
+    def __init__(self, filters, mean, deviation, kernel_initializer=None, convolutions=2, **kwargs):
         super().__init__(**kwargs)
         self.kernel_initializer = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal") \
             if kernel_initializer is None else keras.initializers.get(kernel_initializer)
-        self.filters, narrower = positive(filters=filters, **{"filters - 2": filters - 2})
+        self.filters, narrower, *_ = positive(
+            filters=filters, **{"filters - 2": filters - 2, "convolutions - 1": convolutions - 1})
         self.mean, self.deviation = [float(x) for x in mean], [float(x) for x in deviation]
         self.convolutions = [
             keras.layers.Conv2D(number, 3, padding="same", activation="relu", kernel_initializer=anew(self.kernel_initializer),
                                 dtype=self.dtype_policy, name=f"convolution_{i}")
-            for i, number in enumerate((self.filters, narrower), start=1)]
+            for i, number in enumerate((self.filters, *[narrower] * (convolutions - 1)), start=1)]
         self.pools = [keras.layers.MaxPooling2D(3, strides, dtype=self.dtype_policy) for strides in (3, 2)]
 
     def build(self, boxes_shape):
@@ -792,14 +795,17 @@ class BoxEncoder(keras.layers.Layer):
                              f"not {len(self.mean)} and {len(self.deviation)}")
         if None in boxes_shape[1:3] or min(boxes_shape[1:3]) < 9:
             raise ValueError(f"{self.name}: boxes have at least 9 x 9 pixels, and static sizes; shape {boxes_shape}")
-        for convolution, channels in zip(self.convolutions, (boxes_shape[-1], self.filters)):
+        channels = boxes_shape[-1]
+        for convolution in self.convolutions:
             convolution.build((None, None, None, channels))
+            channels = convolution.filters
 
     def call(self, boxes):
         mean, deviation = (ops.array(of_channels, self.compute_dtype) for of_channels in (self.mean, self.deviation))
         x = (ops.cast(boxes, self.compute_dtype) - mean) / deviation
-        for convolution, pool in zip(self.convolutions, self.pools):
-            x = pool(convolution(x))
+        for convolution, pool in itertools.zip_longest(self.convolutions, self.pools):
+            x = convolution(x)
+            x = pool(x) if pool else x
         rows, columns = x.shape[1:3]
         row, column = ops.meshgrid(ops.arange(rows) / rows, ops.arange(columns) / columns, indexing="ij")
         place = ops.cast(ops.expand_dims(ops.stack([row, column], axis=-1), 0), x.dtype)
@@ -812,7 +818,8 @@ class BoxEncoder(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "mean": self.mean, "deviation": self.deviation,
-                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+                "convolutions": len(self.convolutions)}
 
 
 @keras.saving.register_keras_serializable("wmemnn")

@@ -383,8 +383,9 @@ def test_controller_fills_the_working_memory_buffer(random):
 # Images
 
 
-def test_box_encoder_makes_a_grid_of_memories(random):
-    encoder = layers.BoxEncoder(5, [120.0, 90.0, 60.0], [50.0, 40.0, 30.0])
+@pytest.mark.parametrize("convolutions", [2, 4])
+def test_box_encoder_makes_a_grid_of_memories(random, convolutions):
+    encoder = layers.BoxEncoder(5, [120.0, 90.0, 60.0], [50.0, 40.0, 30.0], convolutions=convolutions)
     boxes = random.integers(0, 256, (2, 28, 22, 3)).astype("uint8")
     assert encoder(boxes).shape == encoder.compute_output_shape(boxes.shape) == (2, 4 * 3, 5)
     for weight in encoder.trainable_weights:
@@ -562,7 +563,7 @@ def all_layers():
         "attention": (layers.MultiHeadMemoryAttention(3, 4, l2), [memories, vector]),
         "controller": (layers.AttentionalController(2, 3, 4, l2), [memories, vector]),
         "reasoning": (layers.RelationalReasoning([6, 5], l2), [memories, vector]),
-        "box encoder": (layers.BoxEncoder(4, [1.0] * 3, [2.0] * 3), [lambda: keras.Input((15, 15, 3))]),
+        "box encoder": (layers.BoxEncoder(4, [1.0] * 3, [2.0] * 3, convolutions=3), [lambda: keras.Input((15, 15, 3))]),
         "perceptron": (layers.PerceptronAttention([6, 5], l2), [memories, vector]),
         "visual": (layers.VisualController(2, 3, [6, 5], False, l2), [memories, vector, three, three, three]),
         "visual with heads": (layers.VisualController(2, 3, [6, 5], False, l2, 2, "linear"),
@@ -636,7 +637,8 @@ def test_initial_values_have_the_scale_of_the_paper():
     lambda: babi_extensions.WordReconstruction(0),
     lambda: layers.MultiHeadMemoryAttention(2.5, 4), lambda: layers.AttentionalController(0, 3, 4),
     lambda: layers.RelationalReasoning([]), lambda: layers.RelationalReasoning([6, 0]),
-    lambda: layers.PerceptronAttention([]), lambda: layers.VisualController(2, 0), lambda: layers.BoxEncoder(2, [0], [1])])
+    lambda: layers.PerceptronAttention([]), lambda: layers.VisualController(2, 0), lambda: layers.BoxEncoder(2, [0], [1]),
+    lambda: layers.BoxEncoder(4, [0], [1], convolutions=1)])
 def test_sizes_below_one_are_refused(make):
     with pytest.raises(ValueError, match="whole number from 1 up"):
         make()

@@ -199,6 +199,42 @@ def test_what_is_said_of_the_same_images_has_their_variants(coloured):
     np.testing.assert_array_equal(sentence[:20] + 2, sentence[20:])
 
 
+def examples_of(sentences, boxes):
+    number = len(sentences)
+    return data_utils.Examples(["1-1"] * number, ["1"] * number, np.array(sentences, np.int32), np.ones(number, np.float32),
+                               boxes.astype(np.int32))
+
+
+def test_colours_are_ordered_in_sentences_and_images_alike(coloured):
+    """The third sentence names yellow and blue, which becomes black in it and in its images."""
+    boxes = np.random.default_rng(6).integers(0, 5, (4, 6, 3))
+    nlvr = dataclasses.replace(coloured, splits={"dev": examples_of([0, 1], boxes[:2])})
+    ordered, (other,) = nlvr_extensions.order_colours(nlvr, examples_of([2, 0], boxes[2:]))
+    words = [[ordered.words[number - 1] for number in row if number] for row in ordered.sentences]
+    assert words == [["yellow", "item", "black", "item"], ["yellow", "item", "touching", "right"],
+                     ["item", "touching", "yellow", "yellow", "black"]]
+    becomes = [["blue", "black", "yellow"], ["yellow", "black", "blue"], ["yellow", "blue", "black"]]  # yellow, black and blue now
+    for part, rows, first in ((ordered.splits["dev"], [0, 1], 0), (other, [2, 0], 2)):
+        assert part.sentence.tolist() == rows
+        for sentence, old, new in zip(rows, boxes[first:], part.boxes):
+            for colour, now in zip(becomes[sentence], COLOURS):
+                was, is_now = (crops == nlvr_extensions.COLOURS[name] for crops, name in
+                               ((coloured.crops[old], colour), (ordered.crops[new], now)))
+                np.testing.assert_array_equal(was.all(axis=-1), is_now.all(axis=-1))
+    assert len(ordered.crops) == len(np.unique(np.concatenate([ordered.splits["dev"].boxes, other.boxes])))
+
+
+def test_variants_leave_the_colours_that_ordered_sentences_name(coloured):
+    boxes = np.random.default_rng(7).integers(0, 5, (3, 6, 3))
+    ordered, _ = nlvr_extensions.order_colours(dataclasses.replace(coloured, splits={"dev": examples_of([0, 1, 2], boxes)}))
+    variants, images = nlvr_extensions.Variants(ordered, ordered=True), 300
+    sentence = np.arange(images) % 3
+    numbers, crops = variants.draw(np.arange(images), sentence, np.zeros((images, 3), int), np.random.default_rng(8))
+    np.testing.assert_array_equal(variants.take_sentences(numbers), ordered.sentences[sentence])
+    exchanges = [{int(number) // (2 * len(ordered.crops)) for number in crops[sentence == row].ravel()} for row in range(3)]
+    assert exchanges == [{0}, {0, 1}, {0}]  # yellow alone is named by the second: black and blue are still exchanged
+
+
 def test_variants_by_number(coloured):
     crops = np.arange(5)
     variants = nlvr_extensions.Variants(coloured)

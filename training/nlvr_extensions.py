@@ -6,6 +6,7 @@ shape. So the items of a box can be read from its pixels, and a sentence made fr
 Nothing but the pixels of the given examples is used, neither their sentences nor their labels.
 """
 import argparse
+import dataclasses
 import itertools
 from random import Random
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from training.backend import keras
 
 DEFAULTS = {"dropout": 0.0, "word_dropout": 0.0, "weight_decay": 0.0, "item_epochs": 0, "attention": "separate",
             "attention_units": [256, 128], "heads": 1, "scores": "tanh", "batch_normalization": False, "simulated_sentences": 0,
-            "augment": False, "images_per_example": data_utils.PERMUTATIONS, "average_permutations": False}
+            "augment": False, "order_colours": False, "convolutions": 2, "images_per_example": data_utils.PERMUTATIONS, "average_permutations": False}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = {option: value for option, value in DEFAULTS.items()
            if option not in ("dropout", "attention", "average_permutations")}
@@ -47,6 +48,8 @@ def add_options(parser):
     add("--item-epochs", type=command_line.natural_number, metavar="N",
         help="before all else, train the convolutions for N epochs to tell the items in the training images, which are found "
         "in the pixels (default %(default)s)")
+    add("--convolutions", type=_convolutions, metavar="N",
+        help="convolutions of a box, of which those from the third on have no pool behind them (default %(default)s)")
     add("--attention", choices=("separate", "shared"),
         help="whether the three box positions share the weights of the attention (default %(default)s)")
     add("--attention-units", type=_hidden_layers, metavar="LIST",
@@ -59,6 +62,9 @@ def add_options(parser):
         help="train also on N simulated sentences about the images of each training example (default %(default)s)")
     add("--augment", action="store_true",
         help="exchange the colours of items in training images and sentences, and mirror boxes, anew each epoch")
+    add("--order-colours", action="store_true",
+        help="exchange the colours of items in images and sentences so that each sentence names yellow first, then black, then "
+        "blue; dev and test alike")
     add("--images-per-example", type=_images_of_example, metavar="N",
         help="how many of the six images of an example an epoch has, drawn anew for each (default %(default)s)")
     add("--average-permutations", action="store_true",
@@ -82,10 +88,18 @@ def _images_of_example(text):
     return number
 
 
+def _convolutions(text):
+    """A number of convolutions from 2 up, for argparse."""
+    number = command_line.positive_int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("must be at least 2")
+    return number
+
+
 def of_an_epoch(args, nlvr):
     """What the options make of the epochs of a training, as keywords of `batches.ImageBatches`."""
     return {"images": args.images_per_example, "sentences": 1 + args.simulated_sentences,
-            "variants": Variants(nlvr) if args.augment else None}
+            "variants": Variants(nlvr, args.order_colours) if args.augment else None}
 
 
 def with_simulated(args, nlvr, examples):
@@ -127,10 +141,13 @@ class Variants:
 
     Args:
         nlvr: data_utils.Nlvr.
+        ordered: bool, whether the colours that a sentence names stay as they are, those of `order_colours`.
     """
 
-    def __init__(self, nlvr):
+    def __init__(self, nlvr, ordered=False):
         self.nlvr = nlvr
+        # The first of EXCHANGES are those that leave the first colour, or the first two.
+        self.exchanges = np.array([6, 2, 1, 1])[[len(named) if ordered else 0 for named in named_colours(nlvr)]]
 
     def draw(self, example, sentence, boxes, random):
         """Draw a variant of each image.
@@ -149,7 +166,7 @@ class Variants:
         nlvr = self.nlvr
         sides = [nlvr.words.index(word) + 1 for word in ("left", "right") if word in nlvr.words]
         without_side = ~np.isin(nlvr.sentences, sides).any(axis=1)
-        exchange = random.integers(len(EXCHANGES), size=example.max() + 1)[example]
+        exchange = random.integers(len(EXCHANGES), size=example.max() + 1)[example] % self.exchanges[sentence]
         mirrored = random.integers(2, size=len(nlvr.crops))[boxes] * without_side[sentence][:, None]
         return (sentence + exchange * len(nlvr.sentences),
                 boxes + (2 * exchange[:, None] + mirrored) * len(nlvr.crops))
@@ -179,6 +196,39 @@ class Variants:
             if variant % 2:
                 taken[rows] = taken[rows][:, :, ::-1]
         return taken
+
+
+def named_colours(nlvr):
+    """The colours that each sentence of `nlvr.sentences` names, lists of numbers in `COLOURS` in the order of their first word."""
+    number_of = {word: number for number, word in enumerate(nlvr.words, start=1)}
+    colour_of = {number_of[name]: colour for colour, name in enumerate(COLOURS) if name in number_of}
+    return [list(dict.fromkeys(colour_of[word] for word in words if word in colour_of)) for words in nlvr.sentences.tolist()]
+
+
+def order_colours(nlvr, *others):
+    """Exchange colours so that every sentence names the first of `COLOURS` first, then the second, then the third.
+
+    The images of an example have the exchange of its sentence, so what it says of them is as true as before, and which
+    colours they are tells nothing any more. Colours that a sentence does not name take the places left, in their order.
+
+    Args:
+        nlvr: data_utils.Nlvr.
+        others: data_utils.Examples of it, beside those of its splits.
+    Returns:
+        data_utils.Nlvr with these sentences and with the crops that its splits and the others need, and the others.
+    """
+    variants = Variants(nlvr)
+    places = [np.argsort([*named, *sorted(set(range(len(COLOURS))) - set(named))]) for named in named_colours(nlvr)]
+    exchange = np.array([EXCHANGES.index(tuple(of_sentence.tolist())) for of_sentence in places])
+    examples = [*nlvr.splits.values(), *others]
+    numbers = [part.boxes + 2 * exchange[part.sentence][:, None, None] * len(nlvr.crops) for part in examples]
+    used, boxes = np.unique(np.concatenate(numbers), return_inverse=True)
+    ends = np.cumsum([len(part) for part in examples])
+    examples = [dataclasses.replace(part, boxes=rows.astype(np.int32))
+                for part, rows in zip(examples, np.split(boxes.reshape(ends[-1], *numbers[0].shape[1:]), ends[:-1]))]
+    return dataclasses.replace(
+        nlvr, sentences=variants.take_sentences(np.arange(len(exchange)) + exchange * len(exchange)),
+        crops=variants.take_crops(used), splits=dict(zip(nlvr.splits, examples))), examples[len(nlvr.splits):]
 
 
 # Scenes and simulated sentences
@@ -257,10 +307,11 @@ def learn_items(args, nlvr, training, network):
         training: data_utils.Examples, whose images are learned from.
         network: functional model.
     """
-    encoder = network.get_layer("box_encoder")
     kinds = 1 + len(COLOURS) * len(SHAPES) * 3
-    boxes = keras.Input(nlvr.crops.shape[1:], dtype="uint8")
-    teller = keras.Model(boxes, keras.layers.Dense(kinds)(encoder(boxes)))
+    memories = boxes = keras.Input(nlvr.crops.shape[1:], dtype="uint8")
+    for name in ("box_encoder", "memory_normalization")[:2 if args.batch_normalization else 1]:
+        memories = network.get_layer(name)(memories)
+    teller = keras.Model(boxes, keras.layers.Dense(kinds)(memories))
     teller.compile(keras.optimizers.Adam(args.lr), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     crops, dev = (nlvr.crops[np.unique(examples.boxes[:, 0])] for examples in (training, nlvr.splits["dev"]))
     told, there = items_of_cells(find_items(crops)), items_of_cells(find_items(dev))

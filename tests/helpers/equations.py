@@ -104,11 +104,13 @@ def convolution(x, kernel, bias):
     return np.maximum(total + bias, 0.0)
 
 
-def grid_of_memories(box, mean, deviation, kernel_1, bias_1, kernel_2, bias_2):
+def grid_of_memories(box, mean, deviation, kernel_1, bias_1, kernel_2, bias_2, *further):
     """Memories (rows * columns, filters) of one box (height, width, channels)."""
     x = (box - np.array(mean)) / np.array(deviation)
     x = max_pool(convolution(x, kernel_1, bias_1), 3)
     x = max_pool(convolution(x, kernel_2, bias_2), 2)
+    for kernel, bias in zip(further[::2], further[1::2]):
+        x = convolution(x, kernel, bias)
     rows, columns, _ = x.shape
     return np.array([[*x[r, c], r / rows, c / columns] for r in range(rows) for c in range(columns)])
 
