@@ -60,7 +60,7 @@ def main():
             if "ensemble" not in record:
                 logs[label] += read_log(f"{path}.csv")
         if "test" not in record:
-            raise data_utils.DataError(f"{path}.json: no test errors, the run was not ended; end it with --epochs, or leave it out")
+            raise data_utils.DataError(f"{path}.json: no test errors; give its command again, without --no-test, or leave it out")
         tests[label] = record["test"]
         if "error" in tests[label] and len(tests[label]["error"]) < len(data_utils.TASKS):
             raise data_utils.DataError(f"{path}.json: a run on some of the tasks; the table and the pictures are of runs on all")

@@ -157,7 +157,7 @@ def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, ca
 AS_EARLIER = ["--padding", "masked", "--halving", "mean", "--statistics", "channels", "--sentences", "project"]
 EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", "--images-per-example", "1",
             "--batches", "examples", "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8",
-            "--heads", "2", "--scores", "linear", "--item-epochs", "2"]
+            "--heads", "2", "--scores", "linear", "--item-epochs", "2", "--order-colours", "--convolutions", "3"]
 
 
 @pytest.mark.parametrize("reading", [[], [*AS_EARLIER, "--start", "uniform"]])
@@ -174,12 +174,14 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
     with pytest.raises(KeyboardInterrupt):
         script.main(arguments(data, tmp_path / "parts", *options, epochs="3"))
     monkeypatch.undo()
+    script.main(arguments(data, tmp_path / "parts", *options, "--no-test", epochs="3"))
+    assert "test" not in record(tmp_path / "parts")
     script.main(arguments(data, tmp_path / "parts", *options, epochs="3"))
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
     assert record(tmp_path / "whole")["test"] == record(tmp_path / "parts")["test"]
 
     said = "trained with 1 simulated sentences about the images of each training example beside its own"
-    assert capsys.readouterr().out.count(said) == 2
+    assert capsys.readouterr().out.count(said) == 2  # with the table
 
     before = run_files.contents(tmp_path / "whole")
     without = [option for option in EXTENDED

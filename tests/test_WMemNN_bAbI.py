@@ -36,6 +36,16 @@ def test_it_learns(data, tmp_path):
     assert record(tmp_path)["test"]["mean_error"] < 62  # guessing one of four places: 75
 
 
+def test_a_run_to_choose_from_does_not_look_at_the_test(data, tmp_path, capsys):
+    """The same command without the option tests the weights that were saved."""
+    script.main(arguments(data, tmp_path, "--no-test", epochs="1"))
+    assert "mean error" not in capsys.readouterr().out and "test" not in record(tmp_path)
+    before = weights(tmp_path)
+    script.main(arguments(data, tmp_path, epochs="1"))
+    assert "mean error" in capsys.readouterr().out and record(tmp_path)["test"]["questions"] == {"1": 200, "2": 200}
+    assert all((before[key] == after).all() for key, after in weights(tmp_path).items()) and len(log(tmp_path)) == 1
+
+
 def test_another_seed_gives_another_run(finished, data, tmp_path):
     argv = arguments(data, tmp_path, epochs="1")
     argv[5] = "2"

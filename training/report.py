@@ -54,11 +54,14 @@ def test(run, network, babi, attend=None):
     """Test a network at the end of its training, print the table of errors and put it into the run's record.
 
     Args:
-        run: run.Run.
+        run: run.Run; with --no-test nothing is tested, and the record has no test.
         network: functional model, with the weights to be tested.
         babi: data_utils.Babi.
         attend: as of `look.attention_on_facts`; None for a network without attention on facts.
     """
+    if run.args.no_test:
+        _leave_test_out(run)
+        return
     share = None
     if attend:  # part by part, since the attention on all facts takes much memory
         parts = [babi.test.take(slice(first, first + 2000)) for first in range(0, len(babi.test), 2000)]
@@ -67,6 +70,11 @@ def test(run, network, babi, attend=None):
     run.save_record()
     print("\n".join([*run.record["trained_on_simulated"], table(run.record["test"], babi.files)]))
     print(f"saved: {run.path('weights.h5')}, .csv, .json")
+
+
+def _leave_test_out(run):
+    run.save_record()
+    print(f"not tested; the same command without --no-test does it\nsaved: {run.path('weights.h5')}, .csv, .json")
 
 
 def evaluate(args, run_name, fixed, build_model, attend=None):
@@ -305,10 +313,13 @@ def test_nlvr(run, network, nlvr):
     """Test a network at the end of its training, print the table of accuracies, and save it and the answers.
 
     Args:
-        run: run.Run.
+        run: run.Run; with --no-test nothing is tested, and the record has no test.
         network: functional model, with the weights to be tested.
         nlvr: data_utils.Nlvr.
     """
+    if run.args.no_test:
+        _leave_test_out(run)
+        return
     run.record["test"], files, _ = answer_images(run.args, network, nlvr)
     run.save_record()
     _publish(run.record["test"], files, run.args, run.name, run.args.simulated_sentences)

@@ -30,8 +30,8 @@ except ImportError:  # Windows; there nothing keeps two processes from training 
 
 KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
 # Options that say where things lie or what to look at: the course of a training does not depend on them.
-NOT_OF_THE_COURSE = ("data", "cache", "models", "tensorboard", "evaluate", "ensemble", "systematic", "show", "html", "ask", "fresh",
-                     "average_permutations")
+NOT_OF_THE_COURSE = ("data", "cache", "models", "no_test", "tensorboard", "evaluate", "ensemble", "systematic", "show", "html",
+                     "ask", "fresh", "average_permutations")
 
 
 # Options
@@ -50,6 +50,8 @@ def add_options(parser, epochs, patience="no"):
         help="batches over which a cosine schedule first rises from zero (default %(default)s)")
     add("--patience", type=positive_int, metavar="N",
         help=f"stop after N epochs without a better validation accuracy (default {patience})")
+    add("--no-test", action="store_true",
+        help="end without a look at the test questions, for runs to choose from; the same command without it tests later")
     add("--tensorboard", metavar="DIR", help="also log there for TensorBoard, a package of its own (default: no)")
     add("--fresh", action="store_true", help="start from the first epoch; an earlier run of this name is moved into a folder earlier-N "
         "beside it; leave it out to go on with the new one")
