@@ -113,14 +113,11 @@ def build_model(args, nlvr):
         len(nlvr.words) + 1, args.ez, args.lz, padding=args.padding, padding_in_front=args.mx - nlvr.sentences.shape[1],
         **encoder_initializers(args.start, args.embedding_scale), name="sentence_encoder")(
             nlvr_extensions.without_some_words(image.sentences, args.word_dropout))
-    u = keras.layers.Dropout(args.dropout)(u)
     working_memory = layers.VisualController(
         2, len(data_utils.BOX_LEFT), args.attention_units, shared, l2, args.heads, args.scores, glorot(),
         name="visual_controller")(memories, u, image.box_of_look, image.sentence_of_look, image.look_of_image)
-    working_memory = keras.layers.Dropout(args.dropout)(working_memory)
     r = layers.RelationalReasoning([256, 128, 64], kernel_initializer=glorot_normal(args.start), name="reasoning_module")(
         working_memory, keras.ops.take(u, image.sentence_of_image, axis=0))
-    r = keras.layers.Dropout(args.dropout)(r)
     hidden = keras.layers.Dense(32, activation="relu", name="hidden")(r)
     answer = keras.layers.Dense(1, kernel_initializer=glorot(), name="answer")(hidden)
     return keras.Model(image, answer, name="WMemNN_NLVR")
@@ -170,8 +167,6 @@ def main(argv=None):
 
     # Model
     network = build_model(args, nlvr)
-    if args.item_epochs and not this.goes_on():
-        nlvr_extensions.learn_items(args, nlvr, training, network)
 
     # Training: the mean of the cross-entropy of each image and L2, Adam, the gradient clipped only with --clip-norm
     shared = args.attention == "shared"
@@ -180,7 +175,7 @@ def main(argv=None):
     validation = ImageBatches(nlvr, validation, args.batch_size, shared=shared)
     rate = learning_rate(args, args.epochs * batches.steps)
     # XLA's convolutions and products of few rows are slower on CPUs than TensorFlow's own.
-    adam = keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm, weight_decay=args.weight_decay or None)
+    adam = keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm)
     network.compile(adam, BinaryCrossentropy(), metrics=[accuracy], jit_compile=keras.backend.backend() == "jax")
     run.fit(this, network, network, batches, validation)
 

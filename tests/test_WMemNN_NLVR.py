@@ -28,12 +28,12 @@ def data(tmp_path_factory):
 
 def arguments(data, models, *more, epochs="8"):
     return ["6", "6", "8", "9", "1", "--data", data, "--models", str(models), "--epochs", epochs, "--lr", "0.003",
-            "--batch-size", "48", "--dropout", "0.1", "--word-dropout", "0.1", "--weight-decay", "0.1", *more]
+            "--batch-size", "48", "--word-dropout", "0.1", *more]
 
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory, without_xla):
-    """A models folder with a finished run of eight epochs, with dropout, also of words, and weight decay."""
+    """A models folder with a finished run of eight epochs, with dropout of words."""
     models = tmp_path_factory.mktemp("finished")
     script.main(arguments(data, models))
     return models
@@ -157,7 +157,7 @@ def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, ca
 AS_EARLIER = ["--padding", "masked", "--halving", "mean", "--statistics", "channels", "--sentences", "project"]
 EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", "--images-per-example", "1",
             "--batches", "examples", "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8",
-            "--heads", "2", "--scores", "linear", "--item-epochs", "2", "--order-colours", "--convolutions", "3"]
+            "--heads", "2", "--scores", "linear", "--order-colours", "--convolutions", "3"]
 
 
 @pytest.mark.parametrize("reading", [[], [*AS_EARLIER, "--start", "uniform"]])
@@ -195,7 +195,7 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
 
 
 def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tmp_path, capsys):
-    options = [*AS_EARLIER, "--start", "uniform", "--batches", "examples", "--word-dropout", "0", "--weight-decay", "0"]
+    options = [*AS_EARLIER, "--start", "uniform", "--batches", "examples", "--word-dropout", "0"]
     script.main(arguments(data, tmp_path, *options, epochs="1"))
     saved = record(tmp_path)
     assert saved["arguments"]["embedding_scale"] == 0.05 and len(set(saved["data"]["mean"])) == 3
@@ -251,8 +251,7 @@ def test_defaults_are_the_papers():
     args = script.parse_arguments([])
     assert (args.ez, args.cz, args.lz, args.mx, args.seed) == (100, 24, 128, 50, 1234)
     assert (args.epochs, args.batch_size, args.lr, args.l2, args.clip_norm) == (60, 256, 1e-3, 1e-3, None)
-    assert (args.dropout, args.attention, args.average_permutations, args.validation_folders) == (
-        0.0, "separate", False, None)
+    assert (args.attention, args.average_permutations, args.validation_folders) == ("separate", False, None)
     assert (args.batches, args.padding, args.halving, args.statistics, args.sentences) == (
         "images", "read", "nearest", "one", "authors")
     assert (args.start, args.embedding_scale) == ("authors", None)
@@ -264,8 +263,7 @@ def test_defaults_are_the_papers():
 
 @pytest.mark.parametrize("argv, reason", [
     (["100", "2"], "argument cz: must be above 2"), (["0"], "argument ez: must be above 0"),
-    (["--dropout", "1"], "argument --dropout"),
-    (["--word-dropout", "1"], "argument --word-dropout"), (["--weight-decay", "-1"], "argument --weight-decay"),
+    (["--word-dropout", "1"], "argument --word-dropout"), (["--convolutions", "1"], "argument --convolutions: must be at least 2"),
     (["--images-per-example", "7"], "argument --images-per-example: must be at most 6"),
     (["--attention-units", "none"], "argument --attention-units: must have a layer"),
     (["--batches", "boxes"], "argument --batches"), (["--padding", "trained"], "argument --padding"),
@@ -290,7 +288,7 @@ def test_a_cache_that_cannot_be_written(capsys, data, tmp_path):
 
 def test_other_options_than_those_of_the_run(capsys, finished, data):
     before = run_files.contents(finished)
-    assert "that run had dropout 0.1, not 0.2" in refused(capsys, arguments(data, finished, "--dropout", "0.2"))
+    assert "that run had word_dropout 0.1, not 0.2" in refused(capsys, arguments(data, finished, "--word-dropout", "0.2"))
     assert "--attention separate, not shared" in refused(
         capsys, arguments(data, finished, "--evaluate", "--attention", "shared"))
     for option, (trained, other) in {"padding": ("read", "masked"), "halving": ("nearest", "mean"),

@@ -18,15 +18,6 @@ from training.backend import keras
 COLOURS = list(nlvr_extensions.COLOURS)
 
 
-def test_items_are_told_in_the_cells_of_their_centres():
-    """Of the grid of 7 x 7 memories, whose cells are 6 pixels apart; the first has its centre at 4.5."""
-    items = nlvr_extensions.find_items(np.stack([draw(("yellow", "square", 0, 2, 2), ("blue", "circle", 1, 35, 17)), draw()]))
-    grid = nlvr_extensions.items_of_cells(items).reshape(2, 7, 7)
-    yellow_square, blue_circle = 1 + 3 * (3 * 0 + 2) + 0, 1 + 3 * (3 * 2 + 1) + 1
-    assert grid[0, 0, 0] == yellow_square and grid[0, 3, 6] == blue_circle
-    assert np.count_nonzero(grid) == 2
-
-
 def test_words_are_left_out_in_training_alone():
     words = keras.Input((20,), dtype="int32")
     model = keras.Model(words, nlvr_extensions.without_some_words(words, 0.25))

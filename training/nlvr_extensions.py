@@ -17,12 +17,12 @@ import data_utils
 from training import command_line
 from training.backend import keras
 
-DEFAULTS = {"dropout": 0.0, "word_dropout": 0.0, "weight_decay": 0.0, "item_epochs": 0, "attention": "separate",
-            "attention_units": [256, 128], "heads": 1, "scores": "tanh", "batch_normalization": False, "simulated_sentences": 0,
-            "augment": False, "order_colours": False, "convolutions": 2, "images_per_example": data_utils.PERMUTATIONS, "average_permutations": False}
+DEFAULTS = {"order_colours": False, "augment": False, "images_per_example": data_utils.PERMUTATIONS, "word_dropout": 0.0,
+            "convolutions": 2, "batch_normalization": False, "attention": "separate", "attention_units": [256, 128], "heads": 1,
+            "scores": "tanh", "simulated_sentences": 0, "average_permutations": False}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = {option: value for option, value in DEFAULTS.items()
-           if option not in ("dropout", "attention", "average_permutations")}
+           if option not in ("attention", "average_permutations")}
 EARLIER |= {"padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project", "start": "uniform",
             "embedding_scale": 0.05}
 
@@ -32,24 +32,24 @@ EXCHANGES = tuple(itertools.permutations(range(len(COLOURS))))  # the first chan
 SHAPES = ("triangle", "circle", "square")
 FILLED = (0.55, 0.87)  # between the three shapes, as a share of the square around an item
 SIDE = 5  # pixels of a small item; a medium one has twice as many, a big one three times
-CELLS = 7  # of a row or column of the grid of memories that `layers.BoxEncoder` makes of a box
 TRIES = 1000  # sentences; only scenes that are all alike agree on so many
 
 
 def add_options(parser):
     """Add the group of options."""
     add = parser.add_argument_group("not in the paper").add_argument
-    add("--dropout", type=command_line.fraction, metavar="X",
-        help="share of the sentence vector, the working memory and r left out in training (default %(default)g)")
+    add("--order-colours", action="store_true",
+        help="exchange the colours of items in images and sentences so that each sentence names yellow first, then black, then "
+        "blue; dev and test alike")
+    add("--augment", action="store_true",
+        help="exchange the colours of items in training images and sentences, and mirror boxes, anew each epoch")
+    add("--images-per-example", type=_images_of_example, metavar="N",
+        help="how many of the six images of an example an epoch has, drawn anew for each (default %(default)s)")
     add("--word-dropout", type=command_line.fraction, metavar="X",
         help="share of the words of a sentence left out in training (default %(default)g)")
-    add("--weight-decay", type=command_line.natural_float, metavar="X",
-        help="in each step all weights shrink by X times the learning rate (default %(default)g)")
-    add("--item-epochs", type=command_line.natural_number, metavar="N",
-        help="before all else, train the convolutions for N epochs to tell the items in the training images, which are found "
-        "in the pixels (default %(default)s)")
     add("--convolutions", type=_convolutions, metavar="N",
         help="convolutions of a box, of which those from the third on have no pool behind them (default %(default)s)")
+    add("--batch-normalization", action="store_true", help="normalise the memories over the batch")
     add("--attention", choices=("separate", "shared"),
         help="whether the three box positions share the weights of the attention (default %(default)s)")
     add("--attention-units", type=_hidden_layers, metavar="LIST",
@@ -57,16 +57,8 @@ def add_options(parser):
     add("--heads", type=command_line.positive_int, metavar="N",
         help="heads of the attention, which share its hidden layers (default %(default)s)")
     add("--scores", choices=("tanh", "linear"), help="activation of the attention's scores (default %(default)s)")
-    add("--batch-normalization", action="store_true", help="normalise the memories over the batch")
     add("--simulated-sentences", type=command_line.natural_number, metavar="N",
         help="train also on N simulated sentences about the images of each training example (default %(default)s)")
-    add("--augment", action="store_true",
-        help="exchange the colours of items in training images and sentences, and mirror boxes, anew each epoch")
-    add("--order-colours", action="store_true",
-        help="exchange the colours of items in images and sentences so that each sentence names yellow first, then black, then "
-        "blue; dev and test alike")
-    add("--images-per-example", type=_images_of_example, metavar="N",
-        help="how many of the six images of an example an epoch has, drawn anew for each (default %(default)s)")
     add("--average-permutations", action="store_true",
         help="report as well what the mean over the six images of an example gives")
     parser.set_defaults(**DEFAULTS)
@@ -273,53 +265,6 @@ def find_items(crops):
                     found[first + box.start].append(
                         Item(colour, shape, size - 1, columns.start, rows.start, columns.stop, rows.stop))
     return [sorted(items, key=lambda item: item.top) for items in found]
-
-
-def items_of_cells(items):
-    """Which item has its centre nearest to each cell of the grid of memories: its kind, or 0 for none.
-
-    Cell (r, c) stands for the pixels around (4.5 + 6 r, 4.5 + 6 c).
-
-    Args:
-        items: list of list of Item, those of each box.
-    Returns:
-        int32 (boxes, 49), 1 + (3 colour + shape) * 3 + size, from 0 to 27.
-    """
-    kinds = np.zeros((len(items), CELLS, CELLS), np.int32)
-    for of_box, found in zip(kinds, items):
-        for item in found:
-            row, column = (min(max(round((start + end - 9) / 12), 0), CELLS - 1)
-                           for start, end in ((item.top, item.bottom), (item.left, item.right)))
-            of_box[row, column] = 1 + (len(SHAPES) * item.colour + item.shape) * 3 + item.size
-    return kinds.reshape(len(items), -1)
-
-
-def learn_items(args, nlvr, training, network):
-    """Train the box encoder of a network to tell the items in the training images, from their pixels alone.
-
-        loss = mean over the cells of - log softmax(m W + b)[kind of the item in the cell]
-
-    W and b are left behind. The kinds are those of `items_of_cells`. Prints how many of the items of dev are told then.
-
-    Args:
-        args: parsed arguments with `item_epochs`, `lr` and `seed`.
-        nlvr: data_utils.Nlvr.
-        training: data_utils.Examples, whose images are learned from.
-        network: functional model.
-    """
-    kinds = 1 + len(COLOURS) * len(SHAPES) * 3
-    memories = boxes = keras.Input(nlvr.crops.shape[1:], dtype="uint8")
-    for name in ("box_encoder", "memory_normalization")[:2 if args.batch_normalization else 1]:
-        memories = network.get_layer(name)(memories)
-    teller = keras.Model(boxes, keras.layers.Dense(kinds)(memories))
-    teller.compile(keras.optimizers.Adam(args.lr), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    crops, dev = (nlvr.crops[np.unique(examples.boxes[:, 0])] for examples in (training, nlvr.splits["dev"]))
-    told, there = items_of_cells(find_items(crops)), items_of_cells(find_items(dev))
-    for epoch in range(args.item_epochs):
-        order = np.random.default_rng([args.seed, 2, epoch]).permutation(len(crops))
-        teller.fit(crops[order], told[order], batch_size=64, shuffle=False, verbose=0)
-    right = np.argmax(teller.predict(dev, verbose=0), axis=-1) == there
-    print(f"items: the convolutions tell {np.mean(right[there > 0]):.1%} of those in the images of dev")
 
 
 def _kind_of_item(random, towers):

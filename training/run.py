@@ -235,10 +235,6 @@ class Run:
         """Let other processes at this run's files again; the end of this process does so, too."""
         unlock(self._lock)
 
-    def goes_on(self):
-        """Whether there is a saved state that `restore` goes on from; with --fresh it does not."""
-        return not self.args.fresh and os.path.exists(self.path("state.npz"))
-
     def restore(self, model):
         """Bring a compiled model to the last saved state; where there is none to go on from, save the one it is in.
 
@@ -248,7 +244,7 @@ class Run:
             DataError: a state that cannot be read, or that belongs to other settings.
         """
         path = self.path("state.npz")
-        if not self.goes_on():
+        if self.args.fresh or not os.path.exists(path):
             self.start(model)
             return
         try:
