@@ -970,9 +970,3 @@ def split_folders(examples, folders, seed):
     chosen = set(np.random.default_rng([seed, 0]).permutation(names)[:folders].tolist())
     held_out = np.array([folder in chosen for folder in examples.folder])
     return examples.take(np.flatnonzero(~held_out)), examples.take(np.flatnonzero(held_out))
-
-
-def split_name(way):
-    """The corpus's name of "SPLIT", or of "SPLIT, averaged"."""
-    split, _, averaged = way.partition(",")
-    return SPLIT_NAMES[split] + averaged

@@ -348,7 +348,7 @@ def figures(test):
     """The figures of a run in the table, a dict, from the results in its record."""
     if "mean_error" in test:
         return {"mean error %": test["mean_error"], "failed tasks": len(test["failed_tasks"])}
-    return {f"{data_utils.split_name(way)} %": result["accuracy"] for way, result in test.items()}
+    return {f"{data_utils.SPLIT_NAMES[split]} %": result["accuracy"] for split, result in test.items()}
 
 
 def run_as_child(core, *command):

@@ -112,8 +112,8 @@ def nlvr_table(tests):
               "sentence_consistency": "consistency of sentences %"}
     lines = ["| run | split | images | " + " | ".join(shares.values()) + " |", "|-" * (len(shares) + 3) + "|"]
     for label, test in tests.items():
-        for way, result in test.items():
-            lines.append(f"| {label} | {data_utils.split_name(way)} | {result['images']:,} | "
+        for split, result in test.items():
+            lines.append(f"| {label} | {data_utils.SPLIT_NAMES[split]} | {result['images']:,} | "
                          + " | ".join(f"{result[share]:.2f}" for share in shares) + " |")
     return "\n".join(lines)
 

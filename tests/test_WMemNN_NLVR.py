@@ -121,14 +121,6 @@ def test_accuracy_and_consistency():
     assert (result["accuracy"], result["consistency"], result["sentence_consistency"]) == (95.8333, 75.0, 50.0)
 
 
-def test_averaging_gives_an_example_one_answer(finished, data, capsys):
-    script.main(arguments(data, finished, "--evaluate", "--average-permutations"))
-    out = capsys.readouterr().out
-    assert "Test-U averaged" in out and report.table_of_splits(record(finished)["test"]).splitlines()[1] in out
-    lines = (finished / f"{NAME}.dev-averaged.csv").read_text().splitlines()
-    assert len(lines) == 60 and all(len({line.split(",")[1] for line in lines[row:row + 6]}) == 1 for row in range(0, 60, 6))
-
-
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(finished, data, tmp_path):
     """As from the command line, dropout included; killed in the second epoch or while the first is saved."""
     def start():
@@ -251,7 +243,7 @@ def test_defaults_are_the_papers():
     args = script.parse_arguments([])
     assert (args.ez, args.cz, args.lz, args.mx, args.seed) == (100, 24, 128, 50, 1234)
     assert (args.epochs, args.batch_size, args.lr, args.l2, args.clip_norm) == (60, 256, 1e-3, 1e-3, None)
-    assert (args.attention, args.average_permutations, args.validation_folders) == ("separate", False, None)
+    assert (args.attention, args.validation_folders) == ("separate", None)
     assert (args.batches, args.padding, args.halving, args.statistics, args.sentences) == (
         "images", "read", "nearest", "one", "authors")
     assert (args.start, args.embedding_scale) == ("authors", None)

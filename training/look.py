@@ -188,7 +188,7 @@ def show_image(args, nlvr, logits, network, attend, path):
     (weights,) = attention_on_images(network, nlvr, examples, [row], attend, args.attention == "shared")
     hops, places, heads, cells = weights.shape
     side = round(cells**0.5)
-    text = original_sentences(args.data, "test")[examples.identifiers[example]]
+    text = sentences_of(args, nlvr, "test")[examples.identifiers[example]]
     answer, share = said_of(logits.flat[row])
     truth = "true" if examples.label[example] > 0.5 else "false"
     title = f"{text} {answer} ({100 * share:.0f} %), {'right' if answer == truth else f'wrong, it is {truth}'}"
@@ -207,10 +207,16 @@ def show_image(args, nlvr, logits, network, attend, path):
     print(f"saved: {path}")
 
 
-def original_sentences(folder, split):
-    """The sentences of a split as its file has them, a dict from the identifier of an example."""
+def sentences_of(args, nlvr, split):
+    """The sentences of a split as its file has them, a dict from the identifier of an example.
+
+    With --order-colours as the network reads them, since the boxes beside them have the colours that it sees.
+    """
+    if args.order_colours:
+        examples = nlvr.splits[split]
+        return {name: f"{sentence(nlvr, nlvr.sentences[row])}." for name, row in zip(examples.identifiers, examples.sentence)}
     return {example["identifier"]: example["sentence"]
-            for example in data_utils.read_examples(os.path.join(folder, split, f"{split}.json"))}
+            for example in data_utils.read_examples(os.path.join(args.data, split, f"{split}.json"))}
 
 
 def said_of(logit):
@@ -300,7 +306,7 @@ def write_images_page(path, name, lines, args, nlvr, results, logits, network, a
         lines: list of str, what the reader should know of the training.
         args: parsed arguments with `data` and `attention`.
         nlvr: data_utils.Nlvr.
-        results: dict from split, or "SPLIT, averaged", to the figures of `report.measure`.
+        results: dict from split to the figures of `report.measure`.
         logits: dict from split to (examples, 6).
         network, attend: as of `attention_on_images`.
     """
@@ -317,7 +323,7 @@ def write_images_page(path, name, lines, args, nlvr, results, logits, network, a
             rows = [images[number][1] for number in chosen if images[number][0] == split]
             if not rows:
                 continue
-            examples, texts = nlvr.splits[split], original_sentences(args.data, split)
+            examples, texts = nlvr.splits[split], sentences_of(args, nlvr, split)
             attention = attention_on_images(network, nlvr, examples, rows, attend, args.attention == "shared")
             shape.update(zip(("hops", "places", "heads", "cells"), attention.shape[1:]))
             largest = attention.max(axis=-1, keepdims=True)
@@ -336,11 +342,11 @@ def write_images_page(path, name, lines, args, nlvr, results, logits, network, a
                 "inset": _inset(round(shape["cells"]**0.5))}
 
     table = [["split", "images", "majority %", "accuracy %", "consistency %", "of sentences %"]] + [
-        [data_utils.split_name(way), f"{result['images']:,}", *(f"{result[key]:.2f}" for key in (
-            "majority", "accuracy", "consistency", "sentence_consistency"))] for way, result in results.items()]
+        [data_utils.SPLIT_NAMES[split], f"{result['images']:,}", *(f"{result[key]:.2f}" for key in (
+            "majority", "accuracy", "consistency", "sentence_consistency"))] for split, result in results.items()]
     _write_page(path, {
         "kind": "images", "title": f"{name}: images and sentences", "lines": lines, "table": table,
-        "groups": {split: data_utils.split_name(split) for split in logits}, "summary": "Accuracy",
+        "groups": {split: data_utils.SPLIT_NAMES[split] for split in logits}, "summary": "Accuracy",
         "everything": "all splits"}, split_of_image, right, items,
         "split, the first of the six images of each example", PAGE_IMAGES)
 

@@ -19,10 +19,9 @@ from training.backend import keras
 
 DEFAULTS = {"order_colours": False, "augment": False, "images_per_example": data_utils.PERMUTATIONS, "word_dropout": 0.0,
             "convolutions": 2, "batch_normalization": False, "attention": "separate", "attention_units": [256, 128], "heads": 1,
-            "scores": "tanh", "simulated_sentences": 0, "average_permutations": False}
+            "scores": "tanh", "simulated_sentences": 0}
 # Options that records and states from before them lack, with the values they stand for.
-EARLIER = {option: value for option, value in DEFAULTS.items()
-           if option not in ("attention", "average_permutations")}
+EARLIER = {option: value for option, value in DEFAULTS.items() if option != "attention"}
 EARLIER |= {"padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project", "start": "uniform",
             "embedding_scale": 0.05}
 
@@ -59,8 +58,6 @@ def add_options(parser):
     add("--scores", choices=("tanh", "linear"), help="activation of the attention's scores (default %(default)s)")
     add("--simulated-sentences", type=command_line.natural_number, metavar="N",
         help="train also on N simulated sentences about the images of each training example (default %(default)s)")
-    add("--average-permutations", action="store_true",
-        help="report as well what the mean over the six images of an example gives")
     parser.set_defaults(**DEFAULTS)
 
 

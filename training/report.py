@@ -367,27 +367,22 @@ def answer_images(args, network, nlvr):
     is the accuracy here, and its "consistency", which asks for all images of all examples of a sentence, the last figure.
 
     Args:
-        args: parsed arguments with `batch_size`, `attention` and `average_permutations`.
+        args: parsed arguments with `batch_size` and `attention`.
         network: functional model.
         nlvr: data_utils.Nlvr.
     Returns:
         three dicts: from split to the figures of `measure`, from the ending of a file to its content, bytes, and from split
-        to the logits, (examples, 6); with --average-permutations the first two also of "SPLIT, averaged", whose logits are
-        the means over the six images of an example.
+        to the logits, (examples, 6).
     """
     results, files, logits_of = {}, {}, {}
     for split in (split for split in data_utils.SPLIT_NAMES if split in nlvr.splits):
         examples = nlvr.splits[split]
         logits = network.predict(ImageBatches(nlvr, examples, args.batch_size, shared=args.attention == "shared"), verbose=0)
         logits_of[split] = logits = logits.reshape(-1, data_utils.PERMUTATIONS)
-        ways = {split: logits}
-        if args.average_permutations:
-            ways[f"{split}, averaged"] = np.broadcast_to(logits.mean(axis=1, keepdims=True), logits.shape)
-        for way, values in ways.items():
-            lines = [f"{split}-{identifier}-{k}.png,{'true' if value > 0 else 'false'}\n"
-                     for identifier, row in zip(examples.identifiers, values) for k, value in enumerate(row)]
-            files[f"{way.replace(', ', '-')}.csv"] = "".join(lines).encode()
-            results[way] = measure(examples, values > 0)
+        lines = [f"{split}-{identifier}-{k}.png,{'true' if value > 0 else 'false'}\n"
+                 for identifier, row in zip(examples.identifiers, logits) for k, value in enumerate(row)]
+        files[f"{split}.csv"] = "".join(lines).encode()
+        results[split] = measure(examples, logits > 0)
     return results, files, logits_of
 
 
@@ -414,9 +409,9 @@ def measure(examples, answers):
 
 
 def table_of_splits(results):
-    """Figures of `measure`, a dict from split, or "SPLIT, averaged", as text."""
+    """Figures of `measure`, a dict from split, as text."""
     lines = [f"{'':18}  {'images':>6}  {'majority %':>10}  {'accuracy %':>10}  {'consistency %':>13}  {'of sentences %':>14}"]
-    for way, result in results.items():
-        lines.append(f"{data_utils.split_name(way):18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
+    for split, result in results.items():
+        lines.append(f"{data_utils.SPLIT_NAMES[split]:18}  {result['images']:>6,}  {result['majority']:>10.2f}  "
                      f"{result['accuracy']:>10.2f}  {result['consistency']:>13.2f}  {result['sentence_consistency']:>14.2f}")
     return "\n".join(lines)

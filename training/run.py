@@ -31,7 +31,7 @@ except ImportError:  # Windows; there nothing keeps two processes from training 
 KEPT = "nothing saved is lost; of a training, the same command, without --fresh, goes on from the last finished epoch"
 # Options that say where things lie or what to look at: the course of a training does not depend on them.
 NOT_OF_THE_COURSE = ("data", "cache", "models", "no_test", "tensorboard", "evaluate", "ensemble", "systematic", "show", "html",
-                     "ask", "fresh", "average_permutations")
+                     "ask", "fresh")
 
 
 # Options
