@@ -22,7 +22,7 @@ import data_utils
 from conftest import ROOT
 from helpers import run_files, small_nlvr
 from helpers.small_run import NAME, arguments, data, finished, record  # noqa: F401
-from training import look, report
+from training import look, nlvr_extensions, report
 from training.backend import keras
 from training.batches import pack_images
 from training.run import load_weights, read_run
@@ -116,6 +116,17 @@ def test_show_prints_and_draws_where_each_hop_looks_in_the_boxes(seen, capsys):
         WMemNN_NLVR.main([*seen, "--evaluate", "--show", "49"])
     with pytest.raises(data_utils.DataError, match="--show and --html: only of saved runs; add --evaluate"):
         WMemNN_NLVR.main([*seen, "--show", "1", "--html", "page.html"])
+
+
+def test_sentences_beside_ordered_colours_have_them_too(scenes):
+    args, nlvr = WMemNN_NLVR.parse_arguments(["--data", scenes, "--order-colours"]), small_nlvr.load(scenes)
+    nlvr.words.append("blue")
+    nlvr.sentences[nlvr.sentences == nlvr.words.index("yellow") + 1] = len(nlvr.words)  # as if all items were blue
+    ordered, _ = nlvr_extensions.order_colours(nlvr)
+    for network_reads, colour in (nlvr, "blue"), (ordered, "yellow"):
+        texts = look.sentences_of(args, network_reads, "test")
+        assert list(texts) == ordered.splits["test"].identifiers
+        assert all(re.fullmatch(rf"(\w+ )*{colour}( \w+)*\.", text) for text in texts.values())
 
 
 # A page to look at
