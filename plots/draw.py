@@ -7,8 +7,8 @@
 Each argument is a label and the path of a run's files without their endings, all on bAbI or all on NLVR; or the paths of a run
 and its refinements, whose curve is one and whose results are those of the last; or that of an ensemble, which has no curve.
 Writes OUT/curves.png and OUT/tasks.png, or OUT/nlvr.png; prints the table of the pages: errors per task in per cent, their mean,
-the failed tasks, or the figures of each split. With `--seeds N` the first N runs are one recipe with several seeds, and a column
-of their mean and standard deviation (with N - 1 in its denominator) follows them.
+the failed tasks, or the figures of each split. With `--seeds N` the first N runs are one recipe with several seeds, and their
+mean and standard deviation (with N - 1 in its denominator) follow them.
 """
 import argparse
 import csv
@@ -42,7 +42,7 @@ def main():
     parser.add_argument("runs", nargs="+", type=labelled, metavar="LABEL=PATH[,PATH...]")
     parser.add_argument("--out", default=os.path.join(ROOT, "plots"))
     parser.add_argument("--seeds", type=command_line.natural_number, default=0, metavar="N",
-                        help="give the mean and deviation of the first N runs, all on bAbI")
+                        help="give the mean and deviation of the first N runs")
     options = parser.parse_args()
     if len(dict(options.runs)) < len(options.runs):
         parser.error("two runs have the same label")
@@ -67,15 +67,13 @@ def main():
     on_babi = {"mean_error" in test for test in tests.values()}
     if len(on_babi) > 1:
         parser.error("the runs are all on bAbI, or all on NLVR")
-    if options.seeds and on_babi == {False}:
-        parser.error("--seeds is for runs on bAbI")
     os.makedirs(options.out, exist_ok=True)
     if on_babi == {True}:
         print(babi_table(tests, options.seeds))
         draw_curves(logs, os.path.join(options.out, "curves.png"))
         draw_tasks(tests, os.path.join(options.out, "tasks.png"))
     else:
-        print(nlvr_table(tests))
+        print(nlvr_table(tests, options.seeds))
         draw_accuracy(logs, tests, os.path.join(options.out, "nlvr.png"))
 
 
@@ -85,17 +83,21 @@ def read_log(path):
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+def mean_and_deviation(values, digits):
+    """As "mean ± deviation"."""
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
 def babi_table(tests, seeds=0):
     """The errors of several runs as a Markdown table; failed tasks in bold; the first `seeds` runs also as mean and deviation."""
     def line(name, values, digits, failing=float("inf")):
         cells = [f"**{value:.{digits}f}**" if value > failing else f"{value:.{digits}f}" for value in values]
-        if seeds > 1:
-            cells.insert(seeds, f"{statistics.mean(values[:seeds]):.{max(1, digits)}f} ± "
-                                f"{statistics.stdev(values[:seeds]):.{max(1, digits)}f}")
+        if seeds:
+            cells.insert(seeds, mean_and_deviation(values[:seeds], max(1, digits)))
         return f"| {name} | " + " | ".join(cells) + " |"
 
     labels = list(tests)
-    if seeds > 1:
+    if seeds:
         labels.insert(seeds, "mean ± deviation")
     lines = ["| task | " + " | ".join(labels) + " |", "|-" * (len(labels) + 1) + "|"]
     for number, name in enumerate(data_utils.TASKS, start=1):
@@ -106,15 +108,24 @@ def babi_table(tests, seeds=0):
     return "\n".join(lines)
 
 
-def nlvr_table(tests):
-    """The figures of several runs as a Markdown table, a row for each run and split."""
-    shares = {"majority": "majority %", "accuracy": "accuracy %", "consistency": "consistency %",
-              "sentence_consistency": "consistency of sentences %"}
-    lines = ["| run | split | images | " + " | ".join(shares.values()) + " |", "|-" * (len(shares) + 3) + "|"]
-    for label, test in tests.items():
+def nlvr_table(tests, seeds=0):
+    """The figures of several runs as a Markdown table, a row for each run and split; of the first `seeds` also the mean."""
+    columns = {"images": "images", "majority": "majority %", "accuracy": "accuracy %", "consistency": "consistency %",
+               "sentence_consistency": "consistency of sentences %"}
+    lines = ["| run | split | " + " | ".join(columns.values()) + " |", "|-" * (len(columns) + 2) + "|"]
+
+    def line(label, split, result, shares):
+        lines.append(f"| {label} | {data_utils.SPLIT_NAMES[split]} | {result['images']:,} | {result['majority']:.2f} | "
+                     + " | ".join(shares[column] for column in list(columns)[2:]) + " |")
+
+    for number, (label, test) in enumerate(tests.items(), start=1):
         for split, result in test.items():
-            lines.append(f"| {label} | {data_utils.SPLIT_NAMES[split]} | {result['images']:,} | "
-                         + " | ".join(f"{result[share]:.2f}" for share in shares) + " |")
+            line(label, split, result, {column: f"{result[column]:.2f}" for column in columns})
+        if number == seeds:
+            of_seeds = list(tests.values())[:seeds]
+            for split, result in test.items():
+                line("mean ± deviation", split, result, {
+                    column: mean_and_deviation([of_seed[split][column] for of_seed in of_seeds], 2) for column in columns})
     return "\n".join(lines)
 
 

@@ -58,5 +58,3 @@ def test_a_damaged_record_labels_and_seeds_that_do_not_fit(tmp_path):
     refused([f"one={run}", f"one={run}"], "two runs have the same label", tmp_path)
     refused([f"one={run}", "--seeds", "2"], "not 2 of 1", tmp_path)
     refused([f"one={run}", "--seeds", "1"], "not 1 of 1", tmp_path)
-    on_nlvr = "models/earlier-nlvr/WMemNN_NLVR_100_24_128_50_1234"
-    refused([f"one={on_nlvr}", f"two={on_nlvr}", "--seeds", "2"], "--seeds is for runs on bAbI", tmp_path)
