@@ -210,10 +210,8 @@ def test_a_record_from_before_the_options_is_evaluated_and_gone_on_with(data, tm
     assert "that run had padding masked, not read" in refused(capsys, arguments(data, tmp_path, *options[2:]))
 
 
-@pytest.mark.parametrize("folder, name", [
-    ("earlier-nlvr", "WMemNN_NLVR_100_24_128_50_1234"), ("augmented-nlvr", "WMemNN_NLVR_100_32_128_50_1"),
-    ("simulated-nlvr", "WMemNN_NLVR_100_32_128_50_1")])
-def test_kept_runs_are_evaluated_as_they_were_trained(folder, name):
+def test_a_kept_run_is_evaluated_as_it_was_trained():
+    folder, name = "earlier-nlvr", "WMemNN_NLVR_100_24_128_50_1234"
     saved = run_files.record(os.path.join(ROOT, "models", folder), name)["arguments"]
     args = script.parse_arguments(["--evaluate", "--models", os.path.join(ROOT, "models", folder)])
     runs.read_run(args, name, script.READING, EARLIER)
