@@ -194,7 +194,7 @@ def packed(data, request):
 
 
 def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_facts(packed):
-    """Whatever the number of facts of a story, and of unused slots."""
+    """Over every fourth fact, whatever the number of facts of a story, and of unused slots."""
     network, babi, used, batch = packed
     trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--reconstruction", "0.3"]), babi)
     np.testing.assert_array_equal(trained(batch), network(batch))
@@ -205,9 +205,11 @@ def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_fa
         used.sentences, used.sentence_of_fact, used.time_of_fact, used.beginnings))
     sentences = np.array(babi_extensions.whole_sentences(used.beginnings, used.sentences))
     u = np.array(network.get_layer("question_encoder")(used.question))
-    facts = [np.mean([equations.word_reconstruction(memories[i], sentences[used.sentence_of_fact[i]], of_facts)
-                      for i in np.flatnonzero((used.story_of_fact == story) & (used.time_of_fact > 0))])
-             for story in range(len(used.question))]
+    real = (used.time_of_fact > 0) & (np.arange(len(used.time_of_fact)) % 4 == 0)
+    facts = [[equations.word_reconstruction(memories[i], sentences[used.sentence_of_fact[i]], of_facts)
+              for i in np.flatnonzero((used.story_of_fact == story) & real)] for story in range(len(used.question))]
+    assert 1 < max(map(len, facts))
+    facts = [np.mean(losses) if losses else 0.0 for losses in facts]
     questions = [equations.word_reconstruction(h, words, of_questions) for h, words in zip(u, used.question)]
     assert float(loss) == pytest.approx(0.3 * 32 * (np.mean(facts) + np.mean(questions)), rel=1e-5)
 
