@@ -110,22 +110,20 @@ def babi_table(tests, seeds=0):
 
 def nlvr_table(tests, seeds=0):
     """The figures of several runs as a Markdown table, a row for each run and split; of the first `seeds` also the mean."""
-    columns = {"images": "images", "majority": "majority %", "accuracy": "accuracy %", "consistency": "consistency %",
-               "sentence_consistency": "consistency of sentences %"}
-    lines = ["| run | split | " + " | ".join(columns.values()) + " |", "|-" * (len(columns) + 2) + "|"]
+    shares = {"accuracy": "accuracy %", "consistency": "consistency %", "sentence_consistency": "consistency of sentences %"}
+    lines = ["| run | split | images | majority % | " + " | ".join(shares.values()) + " |", "|-" * (len(shares) + 4) + "|"]
 
-    def line(label, split, result, shares):
-        lines.append(f"| {label} | {data_utils.SPLIT_NAMES[split]} | {result['images']:,} | {result['majority']:.2f} | "
-                     + " | ".join(shares[column] for column in list(columns)[2:]) + " |")
+    def add_rows(label, test, cell):
+        for split, result in test.items():
+            lines.append(f"| {label} | {data_utils.SPLIT_NAMES[split]} | {result['images']:,} | {result['majority']:.2f} | "
+                         + " | ".join(cell(split, share) for share in shares) + " |")
 
     for number, (label, test) in enumerate(tests.items(), start=1):
-        for split, result in test.items():
-            line(label, split, result, {column: f"{result[column]:.2f}" for column in columns})
+        add_rows(label, test, lambda split, share, test=test: f"{test[split][share]:.2f}")
         if number == seeds:
             of_seeds = list(tests.values())[:seeds]
-            for split, result in test.items():
-                line("mean ± deviation", split, result, {
-                    column: mean_and_deviation([of_seed[split][column] for of_seed in of_seeds], 2) for column in columns})
+            add_rows("mean ± deviation", test,
+                     lambda split, share: mean_and_deviation([of_seed[split][share] for of_seed in of_seeds], 2))
     return "\n".join(lines)
 
 

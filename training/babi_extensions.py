@@ -379,7 +379,7 @@ class ReconstructionLoss(keras.layers.Layer):
         loss = X batch_size (mean over stories of mean over its facts i of loss(m_i) + mean over stories of loss(u))
 
     loss is that of `WordReconstruction`, one for the facts and one for the questions. Of the facts of all stories, laid end to
-    end, every fourth is taken, since all would cost a third of a training step; a story without one of them adds nothing.
+    end, every fourth is taken, since all would cost too much time; a story without one of them adds nothing.
 
     Args:
         weight: float, X.

@@ -135,8 +135,9 @@ class Variants:
 
     def __init__(self, nlvr, ordered=False):
         self.nlvr = nlvr
+        kept = [len(named) for named in named_colours(nlvr)] if ordered else np.zeros(len(nlvr.sentences), int)
         # The first of EXCHANGES are those that leave the first colour, or the first two.
-        self.exchanges = np.array([6, 2, 1, 1])[[len(named) if ordered else 0 for named in named_colours(nlvr)]]
+        self.exchanges = np.array([6, 2, 1, 1])[kept]
 
     def draw(self, example, sentence, boxes, random):
         """Draw a variant of each image.
@@ -157,8 +158,12 @@ class Variants:
         without_side = ~np.isin(nlvr.sentences, sides).any(axis=1)
         exchange = random.integers(len(EXCHANGES), size=example.max() + 1)[example] % self.exchanges[sentence]
         mirrored = random.integers(2, size=len(nlvr.crops))[boxes] * without_side[sentence][:, None]
-        return (sentence + exchange * len(nlvr.sentences),
-                boxes + (2 * exchange[:, None] + mirrored) * len(nlvr.crops))
+        return self.numbers(sentence, boxes, exchange, mirrored)
+
+    def numbers(self, sentence, boxes, exchange, mirrored=0):
+        """The numbers of sentences (rows,) and of their boxes (rows, ...), each row with its exchange, some boxes mirrored."""
+        of_boxes = 2 * exchange.reshape(-1, *[1] * (boxes.ndim - 1)) + mirrored
+        return sentence + exchange * len(self.nlvr.sentences), boxes + of_boxes * len(self.nlvr.crops)
 
     def take_sentences(self, numbers):
         """The sentences of some numbers: word numbers, int32 (numbers, longest sentence)."""
@@ -210,14 +215,13 @@ def order_colours(nlvr, *others):
     places = [np.argsort([*named, *sorted(set(range(len(COLOURS))) - set(named))]) for named in named_colours(nlvr)]
     exchange = np.array([EXCHANGES.index(tuple(of_sentence.tolist())) for of_sentence in places])
     examples = [*nlvr.splits.values(), *others]
-    numbers = [part.boxes + 2 * exchange[part.sentence][:, None, None] * len(nlvr.crops) for part in examples]
-    used, boxes = np.unique(np.concatenate(numbers), return_inverse=True)
-    ends = np.cumsum([len(part) for part in examples])
-    examples = [dataclasses.replace(part, boxes=rows.astype(np.int32))
-                for part, rows in zip(examples, np.split(boxes.reshape(ends[-1], *numbers[0].shape[1:]), ends[:-1]))]
-    return dataclasses.replace(
-        nlvr, sentences=variants.take_sentences(np.arange(len(exchange)) + exchange * len(exchange)),
-        crops=variants.take_crops(used), splits=dict(zip(nlvr.splits, examples))), examples[len(nlvr.splits):]
+    numbers = [variants.numbers(part.sentence, part.boxes, exchange[part.sentence])[1] for part in examples]
+    used = np.unique(np.concatenate(numbers))
+    examples = [dataclasses.replace(part, boxes=np.searchsorted(used, of_part).astype(np.int32))
+                for part, of_part in zip(examples, numbers)]
+    sentences, _ = variants.numbers(np.arange(len(exchange)), np.zeros_like(exchange), exchange)
+    return dataclasses.replace(nlvr, sentences=variants.take_sentences(sentences), crops=variants.take_crops(used),
+                               splits=dict(zip(nlvr.splits, examples))), examples[len(nlvr.splits):]
 
 
 # Scenes and simulated sentences
