@@ -12,7 +12,7 @@ from training.backend import keras
 import data_utils
 import layers
 from data.crops import load_crops
-from training import command_line, nlvr_extensions, report, run
+from training import command_line, nlvr_extensions, report, run, simulate_nlvr
 from training.batches import ImageBatches, image_inputs
 from training.objective import BinaryCrossentropy, encoder_initializers, glorot_normal, learning_rate
 
@@ -160,7 +160,7 @@ def main(argv=None):
     training, validation = nlvr.splits["train"], nlvr.splits["dev"]
     if args.validation_folders:
         training, validation = data_utils.split_folders(training, args.validation_folders, args.seed)
-    training = nlvr_extensions.with_simulated(args, nlvr, training)
+    training = simulate_nlvr.with_simulated(args, nlvr, training)
     if args.order_colours:
         nlvr, (training, validation) = nlvr_extensions.order_colours(nlvr, training, validation)
     this = run.Run(args, run_name(args), earlier=nlvr_extensions.EARLIER, unit="images", **report.describe_nlvr(args, nlvr))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from helpers import small_nlvr
-from training import nlvr_extensions
+from training import nlvr_extensions, simulate_nlvr
 from training.batches import ImageBatches, pack_images, slots
 
 
@@ -77,7 +77,7 @@ def test_an_epoch_of_one_image_an_example_and_of_all_that_is_said_of_it(corpus):
         return of_batches(ImageBatches(nlvr, nlvr.splits["train"], 48, order_seed=[1]))
 
     plain = as_they_are()
-    examples = nlvr.splits["train"].join(nlvr_extensions.simulate(nlvr, nlvr.splits["train"], 2, seed=1))
+    examples = nlvr.splits["train"].join(simulate_nlvr.simulate(nlvr, nlvr.splits["train"], 2, seed=1))
     batches = ImageBatches(nlvr, examples, 24, "examples", [1], shared=True, images=1, sentences=3,
                            variants=nlvr_extensions.Variants(nlvr))
     assert batches.total == 240 and batches.batch_size == 24 and len(batches) == 10

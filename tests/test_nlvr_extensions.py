@@ -4,6 +4,7 @@ Of the sentences: what is found in the pixels, what is said of it, and whether t
 """
 import dataclasses
 import itertools
+import os
 from random import Random
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 import data_utils
+from data import crops
 from helpers import small_nlvr
-from training import nlvr_extensions
+from training import nlvr_extensions, simulate_nlvr
 from training.backend import keras
 
 COLOURS = list(nlvr_extensions.COLOURS)
@@ -48,47 +50,65 @@ def tower(*colours):
 
 
 def test_items_are_found_with_their_properties():
-    every = list(itertools.product(COLOURS, nlvr_extensions.SHAPES, range(3)))
+    every = list(itertools.product(COLOURS, simulate_nlvr.SHAPES, range(3)))
     boxes = [draw((*item, 3, 30), ("black", "circle", 0, 40, 2)) for item in every]
-    for (colour, shape, size), items in zip(every, nlvr_extensions.find_items(np.stack(boxes))):
+    for (colour, shape, size), items in zip(every, simulate_nlvr.find_items(np.stack(boxes))):
         small, item = items
         assert (small.colour, small.shape, small.size) == (COLOURS.index("black"), 1, 0)
-        assert (item.colour, item.shape, item.size) == (COLOURS.index(colour), nlvr_extensions.SHAPES.index(shape), size)
+        assert (item.colour, item.shape, item.size) == (COLOURS.index(colour), simulate_nlvr.SHAPES.index(shape), size)
         assert abs(item.left - 3) <= 1 and abs(item.top - 30) <= 1 and abs(item.bottom - 35 - 5 * size) <= 1
 
 
+def test_no_item_of_the_released_images_is_near_another_shape(real_nlvr, monkeypatch):
+    names = data_utils.find_images(real_nlvr, "dev", data_utils.read_examples(os.path.join(real_nlvr, "dev", "dev.json")))
+    found, _ = crops.decode_images(real_nlvr, names[:400], "nearest")
+    items = simulate_nlvr.find_items(found)
+    assert {item.shape for box in items for item in box} == {0, 1, 2}
+    for shift in (-0.06, 0.06):
+        monkeypatch.setattr(simulate_nlvr, "FILLED", tuple(np.array(simulate_nlvr.FILLED) + shift))
+        assert simulate_nlvr.find_items(found) == items
+
+
 def test_a_tower_is_found_from_top_to_bottom():
-    found, = nlvr_extensions.find_items(tower("yellow", "blue", "blue", "black")[None])
+    found, = simulate_nlvr.find_items(tower("yellow", "blue", "blue", "black")[None])
     assert [COLOURS[item.colour] for item in found] == ["yellow", "blue", "blue", "black"]
     assert {(item.shape, item.size) for item in found} == {(2, 1)}
 
 
-BOXES = [draw(("yellow", "circle", 2, 2, 2), ("yellow", "square", 0, 20, 44), ("blue", "triangle", 1, 30, 10)),
+BOXES = [draw(("yellow", "circle", 2, 2, 2), ("yellow", "square", 0, 20, 45), ("blue", "triangle", 1, 30, 10)),
          draw(("black", "square", 1, 20, 20), ("black", "triangle", 0, 40, 3)), draw()]
 TOWERS = [tower("yellow", "blue"), tower("black", "black", "blue"), tower("yellow")]
 
 
 @pytest.mark.parametrize("boxes, true, false", [
     (BOXES, ["there is a yellow circle", "there are exactly two triangle", "there is no big square",
-             "there is a box with only black item", "there is a box with exactly two yellow item",
-             "there is a box with item of two different color", "there is no yellow triangle",
-             "there is a box with a yellow circle and a blue triangle", "there are at least two small item"],
+             "there is a box with only black item", "a box with exactly two yellow object", "a box with only yellow and blue item",
+             "a box with two item of two are black", "a box with three item of two different color", "a box with item of the same color",
+             "a box with a yellow item and a blue item", "at least two black object", "two black item", "a grey box with two item",
+             "a yellow item touching the base", "exactly one yellow item touching the edge", "a yellow circle not touching any edge"],
      ["there is no blue item", "there are at least three triangle", "there is a box with only blue item",
-      "there is a blue circle", "each box has a yellow item", "there are exactly two black square",
-      "there is a box with item of three different color", "there are at least three small item"]),
+      "there is a blue circle", "each box with a yellow item", "there are exactly two black square", "three black item",
+      "a box with three item of the same color", "a box with three item of two are blue", "a box with at least four item",
+      "a black item touching the base", "a yellow circle touching any edge", "a blue item touching right edge of a box"]),
     (TOWERS, ["there is a tower with a blue block at the base", "there is a tower with a black block at the top",
-              "there is a tower with a yellow block over a blue block",
-              "there is exactly one tower with a yellow block at the base",
-              "there are exactly two blue block as the base of a tower with at least two block"],
+              "a tower with a yellow block over a blue block", "a blue block beneath a black block", "a yellow tower",
+              "there is exactly one tower with a yellow block at the base", "a tower with a black block in the middle",
+              "two blue block as the base of a tower", "a tower with two black block stacked together",
+              "a tower with three block and a black block at the top", "a tower with exactly one block is yellow",
+              "a tower with the second block from the base is yellow", "a tower with one block",
+              "a tower with a blue block at the base and a yellow block at the top"],
      ["there is a tower with a black block at the base", "there is a tower with a blue block over a yellow block",
-      "there is no tower with only yellow block", "each tower has a blue block at the base"])])
+      "there is no tower with only yellow block", "each tower with a blue block at the base", "a blue tower",
+      "a tower with two yellow block stacked together", "a tower with a yellow block in the middle",
+      "a tower with three block and a yellow block at the top", "a tower with exactly one block is blue",
+      "three blue block as the base of a tower"])])
 def test_statements_are_true_of_what_they_say(boxes, true, false):
     """Each is drawn before long; and whatever is drawn depends on the scene alone, not on when it is asked."""
-    items = nlvr_extensions.find_items(np.stack(boxes))
+    items = simulate_nlvr.find_items(np.stack(boxes))
     wanted = {**dict.fromkeys(true, True), **dict.fromkeys(false, False)}
     random, found = Random(1), {}
-    for _ in range(60_000):
-        words, test = nlvr_extensions.statement(random, boxes is TOWERS)
+    for _ in range(200_000):
+        words, test = simulate_nlvr.statement(random, boxes is TOWERS)
         if " ".join(words) in wanted:
             found[" ".join(words)] = bool(test(items))
     assert found == wanted
@@ -101,13 +121,13 @@ def nlvr(tmp_path):
 
 def test_simulated_examples_say_new_things_of_the_same_images(nlvr):
     train, before = nlvr.splits["train"], nlvr.sentences
-    simulated = nlvr_extensions.simulate(nlvr, train, 30, seed=4)
+    simulated = simulate_nlvr.simulate(nlvr, train, 30, seed=4)
     assert len(simulated) == 30 * len(train) == 600 and 0.4 < simulated.label.mean() < 0.6
     np.testing.assert_array_equal(simulated.boxes.reshape(30, *train.boxes.shape), [train.boxes] * 30)
     np.testing.assert_array_equal(nlvr.sentences[:len(before)], before)
     assert simulated.sentence.tolist() == list(range(len(before), len(nlvr.sentences)))
     again = dataclasses.replace(nlvr, sentences=before)
-    np.testing.assert_array_equal(nlvr_extensions.simulate(again, train, 30, seed=4).label, simulated.label)
+    np.testing.assert_array_equal(simulate_nlvr.simulate(again, train, 30, seed=4).label, simulated.label)
     np.testing.assert_array_equal(again.sentences, nlvr.sentences)
     both = train.join(simulated)
     assert len(both) == 620 and both.take([20]).identifiers == ["simulated-0"]
@@ -119,8 +139,8 @@ def test_simulated_examples_say_new_things_of_the_same_images(nlvr):
 def test_simulated_sentences_follow_the_rules_of_the_corpus(tmp_path, monkeypatch, sentences, expected):
     nlvr = small_nlvr.load(small_nlvr.write_corpus(tmp_path / "nlvr", train=20, others=1), sentences=sentences)
     words = ["there", "is", "a", "yellow", "rhinoceros", "item"]
-    monkeypatch.setattr(nlvr_extensions, "statement", lambda random, towers: (words, lambda boxes: random.random() < 0.5))
-    simulated = nlvr_extensions.simulate(nlvr, nlvr.splits["train"], 1, seed=1)
+    monkeypatch.setattr(simulate_nlvr, "statement", lambda random, towers: (words, lambda boxes: random.random() < 0.5))
+    simulated = simulate_nlvr.simulate(nlvr, nlvr.splits["train"], 1, seed=1)
     for row in nlvr.sentences[simulated.sentence]:
         assert [nlvr.words[number - 1] for number in row[-len(expected):]] == expected and not row[:-len(expected)].any()
 
