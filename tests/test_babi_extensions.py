@@ -160,6 +160,8 @@ def test_batches_have_the_questions_of_the_epoch(data, at_once):
     focused = batches.StoryBatches(babi, training, 32, [1], course=course, at_once=at_once, final=final)
     focused.set_epoch(3)
     assert len(focused.order) == len(babi.train) and max(focused.order) >= len(training)
+    assert focused.steps == len(focused) * at_once == {1: 38, 4: 36}[at_once]  # whole groups alone
+    assert all(len(answers) == 32 * at_once for _, answers in map(focused.__getitem__, range(9)))
     shortened = batches.StoryBatches(babi, training, 32, [1], 5, at_once=at_once, final=final)
     shortened.set_epoch(4)
     assert shortened.steps == 5 and shortened.bounds[-1] == 5 and shortened.steps_until(5) == 25

@@ -228,7 +228,8 @@ class StoryBatches(keras.utils.PyDataset):
         steps: int, batches in an epoch; by default all.
         course: babi_extensions.Course, other questions in an epoch, and other names in them; by default all as they are.
         at_once: int, how many batches are handed out together, all of one size, laid end to end: for `steps.StepsAtOnce`.
-            At the end of an epoch they are as many as remain; a batch of fewer questions comes alone. By default one.
+            At the end of an epoch they are as many as remain, and a batch of fewer questions comes alone; of a course with a
+            focus an epoch ends with the last whole group. By default one.
         final: (epoch, data_utils.Stories), other stories from an epoch on, counted from 0; by default the same to the end.
 
     Attributes:
@@ -266,7 +267,11 @@ class StoryBatches(keras.utils.PyDataset):
         return self.final[1] if self.final and epoch >= self.final[0] else self.first
 
     def _steps(self, stories):
-        return min(self.shortened, -(-len(stories) // self.batch_size))
+        steps = min(self.shortened, -(-len(stories) // self.batch_size))
+        if self.course and self.course.focus and steps > self.at_once:
+            # Each mixture has its sizes, and so a compilation for each number of batches in one call.
+            steps -= steps % self.at_once
+        return steps
 
     def steps_until(self, epoch):
         """How many batches there are before an epoch, counted from 0."""
