@@ -73,6 +73,9 @@ def parse_arguments(argv=None):
     nlvr_extensions.add_options(parser)
     args = parser.parse_args(argv)
     args.epochs = args.epochs or EPOCHS
+    if (args.simulated_per_epoch or 0) > args.simulated_sentences:
+        parser.error(f"--simulated-per-epoch {args.simulated_per_epoch} is more than --simulated-sentences "
+                     f"{args.simulated_sentences}; give as many or fewer")
     if args.start == "uniform" and args.embedding_scale is None:  # records and states have it in figures
         args.embedding_scale = nlvr_extensions.EARLIER["embedding_scale"]
     if not args.evaluate:

@@ -220,6 +220,12 @@ def test_a_kept_run_is_evaluated_as_it_was_trained():
     assert (saved["start"], saved["batches"]) == ("uniform", "examples")
 
 
+def test_an_epoch_has_no_more_simulated_sentences_than_there_are(data, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        script.main(arguments(data, tmp_path, "--simulated-sentences", "2", "--simulated-per-epoch", "3"))
+    assert "--simulated-per-epoch 3 is more than --simulated-sentences 2; give as many or fewer" in capsys.readouterr().err
+
+
 def test_the_last_batch_of_dev_and_test_counts(data):
     nlvr = small_nlvr.load(data)
     batches = ImageBatches(nlvr, nlvr.splits["dev"], 256)

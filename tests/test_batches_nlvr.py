@@ -93,6 +93,16 @@ def test_an_epoch_of_one_image_an_example_and_of_all_that_is_said_of_it(corpus):
         for a, c in zip(before, again, strict=True):
             np.testing.assert_array_equal(a, c)
         assert (before[4].shape != other[4].shape) or (before[4] != other[4]).any()
+    drawn = ImageBatches(nlvr, examples, 16, "examples", [1], shared=True, images=1, sentences=3, others=1)
+    assert drawn.total == 160 and drawn.batch_size == 16 and len(drawn) == 10
+    parts = []
+    for epoch in (0, 1, 0):
+        drawn.set_epoch(epoch)
+        part, example = np.divmod(drawn.order.reshape(-1, 2) // 6, 80)
+        assert sorted(example[:, 0]) == list(range(80)) and (example[:, 0] == example[:, 1]).all()
+        assert (part[:, 0] == 0).all() and set(part[:, 1]) == {1, 2}
+        parts.append(part[np.argsort(example[:, 0]), 1])
+    assert 20 < np.sum(parts[0] != parts[1]) < 60 and (parts[0] == parts[2]).all()
     for of_plain, now in zip(plain, as_they_are(), strict=True):
         for a, b in zip(of_plain, now, strict=True):
             np.testing.assert_array_equal(a, b)
