@@ -132,7 +132,7 @@ def main(argv=None):
                            babi_extensions.course(args, babi, network, validation), STEPS_AT_ONCE,
                            babi_extensions.final_part(args, training, validation))
     rate = learning_rate(args, batches.steps_until(args.epochs), HALVING_EPOCHS * batches.steps if args.rd else None)
-    losses = babi_extensions.with_auxiliary_losses(network, args, babi, batches.steps_until)
+    losses = babi_extensions.with_auxiliary_losses(network, args, babi)
     trained = StepsAtOnce(losses.input, losses.output)
     trained.compile(optimizer=keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
                     loss=SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=True)

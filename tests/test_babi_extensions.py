@@ -184,20 +184,6 @@ def test_an_auxiliary_loss_changes_the_training_and_not_what_is_saved(finished, 
         script.main(arguments(data, tmp_path, f"--{option}", "0.2"))
 
 
-def test_auxiliary_losses_end_with_their_epochs_and_a_run_goes_on_with_that(data, tmp_path):
-    options = ("--reconstruction", "0.3", "--overlap", "0.3")
-    script.main(arguments(data, tmp_path / "all", *options, epochs="2"))
-    script.main(arguments(data, tmp_path / "one", *options, "--auxiliary-epochs", "1", epochs="2"))
-    throughout, ended = log(tmp_path / "all"), log(tmp_path / "one")
-    assert throughout[0]["loss"] == ended[0]["loss"]
-    assert float(ended[1]["loss"]) < float(throughout[1]["loss"]) - 32 * 0.3
-    for epochs in ("1", "2"):
-        script.main(arguments(data, tmp_path / "parts", *options, "--auxiliary-epochs", "1", epochs=epochs))
-    assert [row["loss"] for row in log(tmp_path / "parts")] == [row["loss"] for row in ended]
-    with pytest.raises(data_utils.DataError, match="there is none"):
-        script.main(arguments(data, tmp_path, "--auxiliary-epochs", "1"))
-
-
 @pytest.fixture(params=["read", "masked"])
 def packed(data, request):
     """A network with its data, and questions with and without unused slots."""
@@ -212,7 +198,7 @@ def packed(data, request):
 def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_facts(packed):
     """Over every fourth fact, whatever the number of facts of a story, and of unused slots."""
     network, babi, used, batch = packed
-    trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--reconstruction", "0.3"]), babi, None)
+    trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--reconstruction", "0.3"]), babi)
     np.testing.assert_array_equal(trained(batch), network(batch))
     (loss,) = trained.get_layer("reconstruction").losses
     of_facts, of_questions = (np.array(layer.kernel) for layer in (trained.get_layer("reconstruction").facts,
@@ -232,7 +218,7 @@ def test_the_loss_of_reconstruction_is_the_mean_over_stories_of_the_mean_over_fa
 
 def test_the_loss_of_overlap_is_the_cross_entropy_of_the_first_hop(packed):
     network, babi, used, batch = packed
-    trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--overlap", "0.3"]), babi, None)
+    trained = babi_extensions.with_auxiliary_losses(network, script.parse_arguments(["--overlap", "0.3"]), babi)
     np.testing.assert_array_equal(trained(batch), network(batch))
     assert len(trained.losses) == len(network.losses) + 1  # the penalties of the controller count once
     loss = sum(map(float, trained.losses)) - sum(map(float, network.losses))

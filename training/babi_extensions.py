@@ -14,7 +14,7 @@ from training.backend import keras
 from training.batches import StoryBatch
 
 DEFAULTS = {"extra_simulated": 0, "rename": False, "rename_across_tasks": False, "focus": 0.0, "first_tasks": [],
-            "first_epochs": 0, "reconstruction": 0.0, "overlap": 0.0, "auxiliary_epochs": None, "final_epochs": 0}
+            "first_epochs": 0, "reconstruction": 0.0, "overlap": 0.0, "final_epochs": 0}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = DEFAULTS | {"validation": "question", "padding": "masked", "start": "uniform", "variant": "santoro",
                       "word_answers": False, "bfloat16": False}
@@ -64,8 +64,6 @@ def add_options(parser):
     add("--reconstruction", type=command_line.natural_float, metavar="X",
         help="weight of an auxiliary loss: predict each word of a fact and of the question from its encoding (default "
         "%(default)g)")
-    add("--auxiliary-epochs", type=command_line.positive_int, metavar="N",
-        help="the auxiliary losses are minimised in the first N epochs alone (default all)")
     add("--final-epochs", type=command_line.natural_number, metavar="N",
         help="in the last N epochs train on the validation questions, too, and keep the weights of the last one (default "
         "%(default)s)")
@@ -84,8 +82,6 @@ def check_options(args):
     """Raise DataError where the options do not fit together."""
     if bool(args.first_tasks) != bool(args.first_epochs) or set(args.first_tasks) - set(args.tasks):
         raise data_utils.DataError("--first-tasks and --first-epochs need each other, and the first tasks to be among --tasks")
-    if args.auxiliary_epochs and not (args.reconstruction or getattr(args, "overlap", 0.0)):
-        raise data_utils.DataError("--auxiliary-epochs is for auxiliary losses, and there is none; leave it out")
     if args.final_epochs and getattr(args, "rd", 0):
         raise data_utils.DataError("--final-epochs is for the training, rd 0; leave it out of a refinement")
     if args.final_epochs and args.patience:
@@ -377,62 +373,36 @@ def whole_sentences(beginnings, sentences):
     return keras.ops.concatenate([in_front, sentences], axis=1)
 
 
-class AuxiliaryLoss(keras.layers.Layer):
-    """Adds a further loss to that of the answers, and passes the logits on.
+class ReconstructionLoss(keras.layers.Layer):
+    """Adds to the loss how hard the words of facts and question are to tell from their encodings; passes the logits on.
 
-        X batch_size loss(...)   in the first steps of the training, 0 behind them
+        loss = X batch_size (mean over stories of mean over its facts i of loss(m_i) + mean over stories of loss(u))
 
-    `loss` is a method of the subclass, of what `story` lists.
+    loss is that of `WordReconstruction`, one for the facts and one for the questions. Of the facts of all stories, laid end to
+    end, every fourth is taken, since all would cost too much time; a story without one of them adds nothing.
 
     Args:
         weight: float, X.
         batch_size: int, questions in a training batch.
-        steps: int, how many training steps; None for all.
+        vocabulary_size: int.
 
     Call arguments:
-        logits: output of the network.
-        story: list of memories and question, outputs of the network; words, int32 (batch, length), those of the question; and
-            beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact as in `batches.StoryBatch`.
+        logits, memories, question: outputs of the network, of the facts and of the question.
+        words: int32 (batch, length), those of the question.
+        beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact: as in `batches.StoryBatch`.
 
     Returns:
         logits.
     """
 
-    def __init__(self, weight, batch_size, steps=None, **kwargs):
+    def __init__(self, weight, batch_size, vocabulary_size, **kwargs):
         super().__init__(**kwargs)
-        self.scale, self.steps = weight * batch_size, steps
-        if steps:
-            self.done = keras.Variable(0, dtype="int32", trainable=False, name="done")
-
-    def call(self, logits, story, training=False):
-        if not self.steps:
-            self.add_loss(self.scale * self.loss(*story))
-            return logits
-        self.add_loss(self.scale * keras.ops.cond(self.done < self.steps, lambda: self.loss(*story), lambda: 0.0))
-        if training:
-            self.done.assign_add(1)
-        return logits
-
-
-class ReconstructionLoss(AuxiliaryLoss):
-    """How hard the words of facts and question are to tell from their encodings.
-
-        loss = mean over stories of mean over its facts i of loss(m_i) + mean over stories of loss(u)
-
-    The loss on the right is that of `WordReconstruction`, one for the facts and one for the questions. Of the facts of all
-    stories, laid end to end, every fourth is taken, since all would cost too much time; a story without one of them adds nothing.
-
-    Args:
-        vocabulary_size: int.
-        others: as of `AuxiliaryLoss`.
-    """
-
-    def __init__(self, vocabulary_size, weight, batch_size, steps=None, **kwargs):
-        super().__init__(weight, batch_size, steps, **kwargs)
+        self.scale = weight * batch_size
         self.facts = WordReconstruction(vocabulary_size, name="facts")
         self.questions = WordReconstruction(vocabulary_size, name="questions")
 
-    def loss(self, memories, question, words, beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact):
+    def call(self, logits, memories, question, words, beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact,
+             count_of_fact):
         sentences, batch = whole_sentences(beginnings, sentences), keras.ops.shape(words)[0]
         memories, sentence_of_fact, time_of_fact, story_of_fact = (
             of_facts[::RECONSTRUCTED] for of_facts in (memories, sentence_of_fact, time_of_fact, story_of_fact))
@@ -441,57 +411,66 @@ class ReconstructionLoss(AuxiliaryLoss):
         facts = keras.ops.segment_sum(real, story, batch + 1)
         share = real / keras.ops.take(keras.ops.maximum(facts, 1.0), story)
         of_facts = keras.ops.sum(share * self.facts(memories, sentences, sentence_of_fact))
-        return (of_facts + keras.ops.sum(self.questions(question, words))) / keras.ops.cast(batch, self.compute_dtype)
+        self.add_loss(self.scale * (of_facts + keras.ops.sum(self.questions(question, words)))
+                      / keras.ops.cast(batch, self.compute_dtype))
+        return logits
 
 
-class OverlapLoss(AuxiliaryLoss):
-    """How far the first hop looks away from the facts that share words with the question.
+class OverlapLoss(keras.layers.Layer):
+    """Adds to the loss how far the first hop looks away from the facts that share words with the question; passes the logits on.
 
-        loss = - mean over stories of sum over its facts i of p_i log(mean over heads of a_1i)
+        loss = - X batch_size (mean over stories of sum over its facts i of p_i log(mean over heads of a_1i))
 
     a_1 are the weights of the first hop, p those of `word_overlap`.
 
     Args:
+        weight: float, X.
+        batch_size: int, questions in a training batch.
         controller: layers.AttentionalController of the network.
-        others: as of `AuxiliaryLoss`.
+
+    Call arguments:
+        As of `ReconstructionLoss`.
+
+    Returns:
+        logits.
     """
 
-    def __init__(self, controller, weight, batch_size, steps=None, **kwargs):
-        super().__init__(weight, batch_size, steps, **kwargs)
+    def __init__(self, weight, batch_size, controller, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = weight * batch_size
         self.controller = controller
 
-    def loss(self, memories, question, words, beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact, count_of_fact):
+    def call(self, logits, memories, question, words, beginnings, sentences, sentence_of_fact, time_of_fact, story_of_fact,
+             count_of_fact):
         pointed = word_overlap(words, whole_sentences(beginnings, sentences), sentence_of_fact,
                                keras.ops.where(time_of_fact > 0, story_of_fact, -1))
         _, weights = self.controller.hop(0, question, memories, story_of_fact, count_of_fact)
         attended = keras.ops.where(pointed > 0, keras.ops.mean(weights, axis=1), 1.0)
         # A weight that underflows to 0 would have an infinite loss, and a gradient that is no number.
         told = keras.ops.sum(pointed * keras.ops.log(keras.ops.maximum(attended, 1e-30)))
-        return -told / keras.ops.cast(keras.ops.shape(words)[0], self.compute_dtype)
+        self.add_loss(-self.scale * told / keras.ops.cast(keras.ops.shape(words)[0], self.compute_dtype))
+        return logits
 
 
-def with_auxiliary_losses(network, args, babi, steps_until):
+def with_auxiliary_losses(network, args, babi):
     """A model for training: the network, and behind it the auxiliary losses whose weights are above 0.
 
     Args:
         network: functional model with the layers of the bAbI scripts; with an `AttentionalController` named
             attentional_controller if there is an overlap.
-        args: parsed arguments with `batch_size`, `reconstruction`, `auxiliary_epochs` and, of a network with hops, `overlap`.
+        args: parsed arguments with `batch_size`, `reconstruction` and, of a network with hops, `overlap`.
         babi: data_utils.Babi.
-        steps_until: function of an epoch, counted from 0, to the number of steps before it.
     """
     overlap = getattr(args, "overlap", 0.0)
     if not (args.reconstruction or overlap):
         return network
-    steps = steps_until(args.auxiliary_epochs) if args.auxiliary_epochs else None
     read = {tensor.name: tensor for tensor in network.inputs}
-    story = [*(network.get_layer(name).output for name in ("short_term_storage", "question_encoder")),
-             *(read[name] for name in StoryBatch._fields)]
+    rest = [*(network.get_layer(name).output for name in ("short_term_storage", "question_encoder")),
+            *(read[name] for name in StoryBatch._fields)]
     logits = network.output
     if args.reconstruction:
-        logits = ReconstructionLoss(len(babi.words) + 1, args.reconstruction, args.batch_size, steps, name="reconstruction")(
-            logits, story)
+        logits = ReconstructionLoss(args.reconstruction, args.batch_size, len(babi.words) + 1, name="reconstruction")(logits, *rest)
     if overlap:
         controller = network.get_layer("attentional_controller")
-        logits = OverlapLoss(controller, overlap, args.batch_size, steps, name="overlap")(logits, story)
+        logits = OverlapLoss(overlap, args.batch_size, controller, name="overlap")(logits, *rest)
     return keras.Model(network.input, logits, name=network.name)
