@@ -31,9 +31,6 @@ def parsed_once():
     (WMemNN_bAbI, "30 30 30 3 0.0005 2 --systematic", "three-seeds", "seed 2"),
     (WMemNN_bAbI, "30 30 30 3 0.0005 3 --systematic", "three-seeds", "seed 3"),
     (WMemNN_bAbI, "30 30 30 3 0.0005 2 --ensemble 2,3", "three-seeds", "ensemble of 2 and 3"),
-    (WMemNN_bAbI, "30 30 30 0 0.001 1", "40-epochs", "paper's settings"),
-    (WMemNN_bAbI, "30 30 30 0 0.001 1", "wide-embeddings", "wide embeddings"),
-    (WMemNN_bAbI, "30 30 30 0 0.001 1", "simulated", "simulated only, 15 epochs"),
     (RN_bAbI, "--seed 1", "relation-network", "Relation Network")])
 def test_the_weights_in_the_repository_give_the_errors_of_the_pages(
         real_babi, tmp_path, capsys, script, arguments, folder, label):
