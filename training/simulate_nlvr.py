@@ -16,6 +16,9 @@ from training.nlvr_extensions import COLOURS, colour_shares
 SHAPES = ("triangle", "circle", "square")
 FILLED = (0.68, 0.9)  # between the three shapes, as a share of the square around an item
 SIDE = 5  # pixels of a small item; a medium one has twice as many, a big one three times
+PLACES = {"bottom": ("the base", "the bottom", "the bottom of a box"), "top": ("the top", "the roof of a box"),
+          "right": ("right edge of a box", "the right edge", "the right side"),
+          "left": ("left edge of a box", "the left edge", "the left side"), "corner": ("a corner", "a corner of a box")}
 TRIES = 1000  # sentences; only scenes that are all alike agree on so many
 
 
@@ -136,23 +139,25 @@ def _noun(random, towers):
 def _place(random):
     """Where an item touches its box, and whether it does."""
     size = data_utils.BOX_SIZE // 2
-    sides = {"bottom": lambda item: item.bottom >= size, "top": lambda item: item.top <= 0,
-             "right": lambda item: item.right >= size, "left": lambda item: item.left <= 0}
-    side = _drawn(random, edge=10, bottom=9, right=3, top=1, left=0.5, corner=4)
-    if side == "edge":
+    touches = {"bottom": lambda item: item.bottom >= size, "top": lambda item: item.top <= 0,
+               "right": lambda item: item.right >= size, "left": lambda item: item.left <= 0}
+    bottom, top, right, left = touches.values()
+    touches["edge"] = lambda item: bottom(item) or top(item) or right(item) or left(item)
+    touches["corner"] = lambda item: (bottom(item) or top(item)) and (right(item) or left(item))
+    place = _drawn(random, edge=10, bottom=9, right=3, top=1, left=0.5, corner=4)
+    if place == "edge":
         words = [random.choice(("the", "the", "any")), _drawn(random, edge=6, wall=2, side=1)]
-        test = lambda item: any(of_side(item) for of_side in sides.values())
-    elif side == "corner":
-        words = ["a", "corner", *random.choice(([], ["of", "a", "box"]))]
-        test = lambda item: (sides["bottom"](item) or sides["top"](item)) and (sides["right"](item) or sides["left"](item))
     else:
-        words = random.choice({"bottom": (["the", "base"], ["the", "bottom"], ["the", "bottom", "of", "a", "box"]),
-                               "top": (["the", "top"], ["the", "roof", "of", "a", "box"])}.get(
-            side, ([side, "edge", "of", "a", "box"], ["the", side, "edge"], ["the", side, "side"])))
-        test = sides[side]
+        words = random.choice(PLACES[place]).split()
     inverted = random.random() < 0.2
     words = ["not"] * inverted + ["closely"] * (random.random() < 0.4) + ["touching", *words]
-    return words, lambda item: test(item) != inverted
+    return words, lambda item: touches[place](item) != inverted
+
+
+def _in_place(random, noun, fits):
+    """A noun with where an item touches its box, and whether an item is one and does."""
+    place, there = _place(random)
+    return noun + place, lambda item: fits(item) and there(item)
 
 
 def _listed(random, towers):
@@ -192,8 +197,7 @@ def _of_colours(random, noun):
         of = random.choice((["of"], ["and", "the"]))
         return ([data_utils.NUMBERS[number], noun, *of, data_utils.NUMBERS[k], "are", first],
                 lambda items: len(items) == number and sum(map(is_first, items)) == k)
-    both = first != second
-    names = [first, "and", second] if both else [first]
+    names = [first, "and", second] if first != second else [first]
     test = lambda items: (all(is_first(item) or is_second(item) for item in items)
                           and any(map(is_first, items)) and any(map(is_second, items)))
     if form == "only":
@@ -255,8 +259,8 @@ def _of_box(random, towers):
     if form == "colours":
         return _of_colours(random, noun)
     amount, enough = _amount(random, 3, a=6, number=2, exactly=1, at_least=1)
-    (kind, fits), (place, there) = _noun(random, towers), _place(random)
-    return [*amount, *kind, *place], lambda items: enough(sum(fits(item) and there(item) for item in items))
+    kind, fits = _in_place(random, *_noun(random, towers))
+    return amount + kind, lambda items: enough(sum(map(fits, items)))
 
 
 def _there(random, amount):
@@ -280,9 +284,7 @@ def _items(random, towers):
         elif form == "pair":
             noun, of_box = _pair(random)
     elif random.random() < 0.6:
-        place, there = _place(random)
-        noun = noun + place
-        of_box = lambda box: sum(fits(item) and there(item) for item in box)
+        noun, fits = _in_place(random, noun, fits)
     return [*_there(random, amount), *noun], lambda boxes: enough(sum(map(of_box, boxes)))
 
 
