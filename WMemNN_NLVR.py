@@ -76,6 +76,8 @@ def parse_arguments(argv=None):
     if (args.simulated_per_epoch or 0) > args.simulated_sentences:
         parser.error(f"--simulated-per-epoch {args.simulated_per_epoch} is more than --simulated-sentences "
                      f"{args.simulated_sentences}; give as many or fewer")
+    if args.simple_epochs and not args.simulated_sentences:
+        parser.error("--simple-epochs needs --simulated-sentences N, sentences for the epochs behind them")
     if args.start == "uniform" and args.embedding_scale is None:  # records and states have it in figures
         args.embedding_scale = nlvr_extensions.EARLIER["embedding_scale"]
     if not args.evaluate:

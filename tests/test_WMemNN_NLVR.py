@@ -149,7 +149,7 @@ def test_options_train_and_validation_folders_keep_dev_unseen(data, tmp_path, ca
 AS_EARLIER = ["--padding", "masked", "--halving", "mean", "--statistics", "channels", "--sentences", "project"]
 EXTENDED = ["--attention", "shared", "--simulated-sentences", "1", "--augment", "--images-per-example", "1",
             "--batches", "examples", "--batch-normalization", "--embedding-scale", "1", "--attention-units", "9,8",
-            "--heads", "2", "--scores", "linear", "--order-colours", "--convolutions", "3"]
+            "--heads", "2", "--scores", "linear", "--order-colours", "--convolutions", "3", "--simple-epochs", "1"]
 
 
 @pytest.mark.parametrize("reading", [[], [*AS_EARLIER, "--start", "uniform"]])
@@ -177,7 +177,7 @@ def test_an_extended_run_goes_on_to_the_weights_of_an_uninterrupted_one(data, tm
 
     before = run_files.contents(tmp_path / "whole")
     without = [option for option in EXTENDED
-               if option not in ("--simulated-sentences", "1", "--embedding-scale", "--images-per-example")]
+               if option not in ("--simulated-sentences", "1", "--embedding-scale", "--images-per-example", "--simple-epochs")]
     script.main(arguments(data, tmp_path / "whole", *without, "--evaluate"))
     assert run_files.contents(tmp_path / "whole") == before and said in capsys.readouterr().out
     at = EXTENDED.index("--heads")
@@ -220,10 +220,14 @@ def test_a_kept_run_is_evaluated_as_it_was_trained():
     assert (saved["start"], saved["batches"]) == ("uniform", "examples")
 
 
-def test_an_epoch_has_no_more_simulated_sentences_than_there_are(data, tmp_path, capsys):
+@pytest.mark.parametrize("options, said", [
+    ("--simulated-sentences 2 --simulated-per-epoch 3",
+     "--simulated-per-epoch 3 is more than --simulated-sentences 2; give as many or fewer"),
+    ("--simple-epochs 1", "--simple-epochs needs --simulated-sentences N, sentences for the epochs behind them")])
+def test_simulated_sentences_that_are_not_there_are_refused(data, tmp_path, capsys, options, said):
     with pytest.raises(SystemExit, match="2"):
-        script.main(arguments(data, tmp_path, "--simulated-sentences", "2", "--simulated-per-epoch", "3"))
-    assert "--simulated-per-epoch 3 is more than --simulated-sentences 2; give as many or fewer" in capsys.readouterr().err
+        script.main(arguments(data, tmp_path, *options.split()))
+    assert said in capsys.readouterr().err
 
 
 def test_the_last_batch_of_dev_and_test_counts(data):

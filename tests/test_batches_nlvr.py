@@ -103,6 +103,14 @@ def test_an_epoch_of_one_image_an_example_and_of_all_that_is_said_of_it(corpus):
         assert (part[:, 0] == 0).all() and set(part[:, 1]) == {1, 2}
         parts.append(part[np.argsort(example[:, 0]), 1])
     assert 20 < np.sum(parts[0] != parts[1]) < 60 and (parts[0] == parts[2]).all()
+    # Of four parts the last two come first, alone.
+    first = ImageBatches(nlvr, examples.join(examples.take(range(80))), 16, "examples", [1], shared=True, images=1,
+                         sentences=2, others=1, first_epochs=2)
+    assert first.total == 160
+    for epoch, expected in enumerate(([2, 3], [2, 3], [0, 1])):
+        first.set_epoch(epoch)
+        part, example = np.divmod(first.order.reshape(-1, 2) // 6, 80)
+        assert (part == expected).all() and sorted(example[:, 0]) == list(range(80))
     for of_plain, now in zip(plain, as_they_are(), strict=True):
         for a, b in zip(of_plain, now, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -114,6 +114,22 @@ def test_statements_are_true_of_what_they_say(boxes, true, false):
     assert found == wanted
 
 
+@pytest.mark.parametrize("boxes, true, false", [
+    (BOXES, ["there is a yellow circle", "there is a blue triangle", "there is a big yellow item",
+             "there is a yellow item touching the base", "there is a yellow item not touching the edge"],
+     ["there is a blue circle", "there is a small blue item", "there is a black item touching a corner",
+      "there is a black item touching the base"]),
+    (TOWERS, ["there is a tower with a black block at the top", "there is a tower with a black block above a black block"],
+     ["there is a tower with a blue block at the top", "there is a tower with a yellow block beneath a blue block"])])
+def test_simple_statements_are_true_of_what_they_say_of_one_property(boxes, true, false):
+    items = simulate_nlvr.find_items(np.stack(boxes))
+    random, found = Random(1), {}
+    for _ in range(20_000):
+        words, test = simulate_nlvr.simple_statement(random, boxes is TOWERS)
+        found[" ".join(words)] = bool(test(items))
+    assert {text: found[text] for text in true + false} == {**dict.fromkeys(true, True), **dict.fromkeys(false, False)}
+
+
 @pytest.fixture
 def nlvr(tmp_path):
     return small_nlvr.load(small_nlvr.write_corpus(tmp_path / "nlvr", train=10, others=1))
@@ -129,6 +145,12 @@ def test_simulated_examples_say_new_things_of_the_same_images(nlvr):
     again = dataclasses.replace(nlvr, sentences=before)
     np.testing.assert_array_equal(simulate_nlvr.simulate(again, train, 30, seed=4).label, simulated.label)
     np.testing.assert_array_equal(again.sentences, nlvr.sentences)
+    again = dataclasses.replace(nlvr, sentences=before)
+    with_simple = simulate_nlvr.simulate(again, train, 30, seed=4, simple=2)
+    assert len(with_simple) == 640
+    np.testing.assert_array_equal(with_simple.label[:600], simulated.label)
+    np.testing.assert_array_equal(again.sentences[:len(nlvr.sentences)], nlvr.sentences)
+    assert max((row > 0).sum() for row in again.sentences[len(nlvr.sentences):]) <= 8
     both = train.join(simulated)
     assert len(both) == 620 and both.take([20]).identifiers == ["simulated-0"]
     np.testing.assert_array_equal(both.label, [*train.label, *simulated.label])

@@ -437,23 +437,26 @@ class ImageBatches(keras.utils.PyDataset):
             they say of an image stays together.
         others: int, how many sentences of an example an epoch has beside that of the first part; all of them where the order
             is that of the examples, and by default.
+        first_epochs: int, epochs that have other sentences alone: those of as many more parts of `examples` as an epoch has
+            sentences of an example.
         variants: nlvr_extensions.Variants, of which an epoch draws one of each image; by default they are as they are.
     """
 
     of = "images"
 
     def __init__(self, nlvr, examples, batch_size, by="examples", order_seed=None, steps=None, shared=False,
-                 images=PERMUTATIONS, sentences=1, others=None, variants=None):
+                 images=PERMUTATIONS, sentences=1, others=None, first_epochs=0, variants=None):
         super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)  # as StoryBatches
         self.tables, self.order_seed, self.shared = variants or nlvr, order_seed, shared
-        self.images, self.sentences, self.variants = images, sentences, variants
+        self.images, self.sentences, self.first_epochs, self.variants = images, sentences, first_epochs, variants
         self.others = sentences - 1 if others is None else others
+        self.parts = sentences + (1 + self.others if first_epochs else 0)
         self.unit = images * (1 + self.others) if by == "examples" else 1  # images that stay together
         self.batch_size = max(1, round(batch_size / self.unit)) * self.unit
         self.sentence = np.repeat(examples.sentence, PERMUTATIONS)
         self.label = np.repeat(examples.label, PERMUTATIONS)
         self.boxes = examples.boxes.reshape(-1, examples.boxes.shape[2])
-        self.total = len(examples) // sentences * (1 + self.others) * images
+        self.total = len(examples) // self.parts * (1 + self.others) * images
         self.steps = min(steps or sys.maxsize, -(-self.total // self.batch_size))
         self.set_epoch(0)
         # What is compiled for each shape gets few of them.
@@ -465,15 +468,18 @@ class ImageBatches(keras.utils.PyDataset):
         taken = np.arange(len(self.label)).reshape(-1, PERMUTATIONS)
         if self.images < PERMUTATIONS:
             taken = random.permuted(taken, axis=1)[:, :self.images]
-        taken = taken.reshape(self.sentences, -1, self.images)
-        if self.others < self.sentences - 1:
+        taken = taken.reshape(self.parts, -1, self.images)
+        taken, first = taken[:self.sentences], taken[self.sentences:]
+        if epoch < self.first_epochs:
+            taken = first
+        elif self.others < self.sentences - 1:
             others = random.permuted(np.tile(np.arange(1, self.sentences)[:, None], taken.shape[1]), axis=0)[:self.others]
             taken = np.concatenate([taken[:1], np.take_along_axis(taken, others[..., None], axis=0)])
         units = taken.swapaxes(0, 1).reshape(-1, self.unit)
         self.order = (units if random is None else random.permutation(units)).ravel()
         self.numbers = self.sentence, self.boxes
         if self.variants:
-            images = len(self.label) // self.sentences  # of different examples
+            images = len(self.label) // self.parts  # of different examples
             example = np.arange(len(self.label)) % images // PERMUTATIONS
             self.numbers = self.variants.draw(example, self.sentence, self.boxes, random)
 

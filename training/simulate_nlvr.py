@@ -23,10 +23,11 @@ TRIES = 1000  # sentences; only scenes that are all alike agree on so many
 
 
 def with_simulated(args, nlvr, examples):
-    """Some examples and those that --simulated-sentences asks for beside them, data_utils.Examples."""
+    """Some examples and those that --simulated-sentences and --simple-epochs ask for beside them, data_utils.Examples."""
     if not args.simulated_sentences:
         return examples
-    return examples.join(simulate(nlvr, examples, args.simulated_sentences, args.seed))
+    simple = 1 + (args.simulated_per_epoch or args.simulated_sentences) if args.simple_epochs else 0
+    return examples.join(simulate(nlvr, examples, args.simulated_sentences, args.seed, simple))
 
 
 # Scenes
@@ -113,6 +114,18 @@ def _colour(random):
     return list(COLOURS)[colour], lambda item: item.colour == colour
 
 
+def _shape(random):
+    """A shape, and whether an item has it."""
+    shape = random.randrange(3)
+    return SHAPES[shape], lambda item: item.shape == shape
+
+
+def _size(random):
+    """A size, and whether an item has it."""
+    size = random.randrange(3)
+    return ("small", "medium", "big")[size], lambda item: item.size == size
+
+
 def _noun(random, towers):
     """A noun, mostly with a colour, and whether an item is one."""
     words, tests = [], []
@@ -124,13 +137,13 @@ def _noun(random, towers):
         words.append("block")
     else:
         if random.random() < 0.06:
-            size = random.randrange(3)
-            words.insert(0, ("small", "medium", "big")[size])
-            tests.append(lambda item: item.size == size)
+            word, test = _size(random)
+            words.insert(0, word)
+            tests.append(test)
         if random.random() < 0.6:
-            shape = random.randrange(3)
-            words.append(SHAPES[shape])
-            tests.append(lambda item: item.shape == shape)
+            word, test = _shape(random)
+            words.append(word)
+            tests.append(test)
         else:
             words.append(_drawn(random, item=6, object=3, block=1))
     return words, lambda item: all(test(item) for test in tests)
@@ -311,7 +324,25 @@ def statement(random, towers):
     return [*_there(random, amount), *holder, "with", *words], lambda boxes: enough(sum(map(of_box, boxes)))
 
 
-def simulate(nlvr, examples, number, seed):
+def simple_statement(random, towers):
+    """A statement of one property, as `statement` has it: an item's shape, size or place, or what stands where in a tower."""
+    if towers:
+        words, of_box = _of_tower(random)
+        return ["there", "is", "a", "tower", "with", *words], lambda boxes: any(map(of_box, boxes))
+    colour, is_colour = _colour(random)
+    form = _drawn(random, shape=4, place=4, size=1)
+    if form == "place":
+        noun, has = _in_place(random, [colour, "item"], is_colour)
+    elif form == "shape":
+        shape, has = _shape(random)
+        noun = [colour, shape]
+    else:
+        size, has = _size(random)
+        noun = [size, colour, "item"]
+    return ["there", "is", "a", *noun], lambda boxes: any(is_colour(item) and has(item) for box in boxes for item in box)
+
+
+def simulate(nlvr, examples, number, seed, simple=0):
     """Make examples with simulated sentences about the images of some examples.
 
     A sentence is taken if the scene and another one drawn at random disagree on it. So any sentence is as often true as
@@ -324,6 +355,7 @@ def simulate(nlvr, examples, number, seed):
         examples: data_utils.Examples.
         number: int, how many for each example.
         seed: int.
+        simple: int, how many more for each example that are as `simple_statement` has them.
     Returns:
         data_utils.Examples, one for each of `examples` in their order, then a second one for each, and so on.
     """
@@ -335,12 +367,12 @@ def simulate(nlvr, examples, number, seed):
                                       for box in boxes for item in box) for boxes in scenes]
     others = {kind: [boxes for boxes, towers in zip(scenes, with_towers) if towers == kind] for kind in (False, True)}
     numbers = {word: number for number, word in enumerate(nlvr.words, start=1)}
-    (first, length), count = nlvr.sentences.shape, number * len(scenes)
+    (first, length), count = nlvr.sentences.shape, (number + simple) * len(scenes)
     sentences, label = [], np.zeros(count, np.float32)
     for i in range(count):
         boxes, towers = scenes[i % len(scenes)], with_towers[i % len(scenes)]
         for _ in range(TRIES):
-            words, test = statement(random, towers)
+            words, test = (statement if i < number * len(scenes) else simple_statement)(random, towers)
             if test(boxes) != test(random.choice(others[towers])):
                 break
         if nlvr.sentence_rules == "authors":
@@ -349,5 +381,5 @@ def simulate(nlvr, examples, number, seed):
         label[i] = test(boxes)
     nlvr.sentences = np.concatenate([nlvr.sentences, data_utils.pad_in_front(sentences, length)])
     return data_utils.Examples(
-        [f"simulated-{i}" for i in range(count)], examples.folder * number,
-        np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number, 1, 1)))
+        [f"simulated-{i}" for i in range(count)], examples.folder * (number + simple),
+        np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number + simple, 1, 1)))
