@@ -147,7 +147,7 @@ def main(argv=None):
     rate = learning_rate(args, batches.steps_until(args.epochs))
     trained = babi_extensions.with_auxiliary_losses(network, args, babi)
     trained.compile(keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
-                    SummedCrossentropy(args.batch_size, args.focal), metrics=["accuracy"], jit_compile=PairBatches.fixed_sizes(),
+                    SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=PairBatches.fixed_sizes(),
                     steps_per_execution=min(25, batches.steps))
     run.fit(this, network, trained, batches, validation)
 

@@ -135,7 +135,7 @@ def main(argv=None):
     losses = babi_extensions.with_auxiliary_losses(network, args, babi)
     trained = StepsAtOnce(losses.input, losses.output)
     trained.compile(optimizer=keras.optimizers.Adam(rate, epsilon=1e-8, global_clipnorm=args.clip_norm),
-                    loss=SummedCrossentropy(args.batch_size, args.focal), metrics=["accuracy"], jit_compile=True)
+                    loss=SummedCrossentropy(args.batch_size), metrics=["accuracy"], jit_compile=True)
     run.fit(this, network, trained, batches, validation)
 
     # Report, with the weights of the first epoch with the best validation accuracy, or of the last of --final-epochs

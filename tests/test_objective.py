@@ -19,13 +19,6 @@ def test_the_loss_of_a_batch_is_32_times_its_mean():
                                rtol=1e-6)
 
 
-def test_the_focal_loss_weighs_a_question_by_how_wrong_it_is():
-    logits, answer = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]]), np.array([0, 2])
-    p = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))[[0, 1], answer]
-    loss = objective.SummedCrossentropy(32, 1.5)(answer, logits)
-    np.testing.assert_allclose(loss, 32 * np.mean((1 - p)**1.5 * -np.log(p)), rtol=1e-5)
-
-
 def test_the_losses_clip_probabilities_as_keras_1_does():
     logits = np.array([[40.0, 0.0], [0.0, 40.0]], "float32")
     np.testing.assert_allclose(objective.SummedCrossentropy(32)(np.array([1, 1]), logits), 16 * -np.log(1e-7), rtol=1e-5)

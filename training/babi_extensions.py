@@ -14,7 +14,7 @@ from training.backend import keras
 from training.batches import StoryBatch
 
 DEFAULTS = {"extra_simulated": 0, "rename": False, "rename_across_tasks": False, "focus": 0.0, "first_tasks": [],
-            "first_epochs": 0, "reconstruction": 0.0, "overlap": 0.0, "final_epochs": 0, "focal": 0.0}
+            "first_epochs": 0, "reconstruction": 0.0, "overlap": 0.0, "final_epochs": 0}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = DEFAULTS | {"validation": "question", "padding": "masked", "start": "uniform", "variant": "santoro",
                       "word_answers": False, "bfloat16": False}
@@ -64,8 +64,6 @@ def add_options(parser):
     add("--reconstruction", type=command_line.natural_float, metavar="X",
         help="weight of an auxiliary loss: predict each word of a fact and of the question from its encoding (default "
         "%(default)g)")
-    add("--focal", type=command_line.natural_float, metavar="X",
-        help="weigh the loss of each question by (1 - p)^X, p the probability of its answer (default %(default)g)")
     add("--final-epochs", type=command_line.natural_number, metavar="N",
         help="in the last N epochs train on the validation questions, too, and keep the weights of the last one (default "
         "%(default)s)")

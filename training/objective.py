@@ -49,18 +49,15 @@ class SummedCrossentropy(keras.losses.Loss):
 
     Args:
         batch_size: int, questions in a training batch.
-        focal: float X; the loss of each question is weighed by (1 - p)^X, p the probability of its answer: the focal loss of
-            Lin et al. 2017, arXiv 1708.02002.
     """
 
-    def __init__(self, batch_size, focal=0.0, name="summed_crossentropy"):
+    def __init__(self, batch_size, name="summed_crossentropy"):
         super().__init__(name=name)
-        self.batch_size, self.focal = batch_size, focal
+        self.batch_size = batch_size
 
     def call(self, y_true, y_pred):
-        told = _clipped(-keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True))
-        weight = keras.ops.power(-keras.ops.expm1(told), self.focal) if self.focal else 1.0
-        return -self.batch_size * weight * told
+        told = -keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        return -self.batch_size * _clipped(told)
 
 
 class BinaryCrossentropy(keras.losses.Loss):
