@@ -121,7 +121,7 @@ def test_statements_are_true_of_what_they_say(boxes, true, false):
       "there is a black item touching the base"]),
     (TOWERS, ["there is a tower with a black block at the top", "there is a tower with a black block above a black block"],
      ["there is a tower with a blue block at the top", "there is a tower with a yellow block beneath a blue block"])])
-def test_simple_statements_are_true_of_what_they_say_of_one_property(boxes, true, false):
+def test_simple_statements_are_true_of_what_they_say(boxes, true, false):
     items = simulate_nlvr.find_items(np.stack(boxes))
     random, found = Random(1), {}
     for _ in range(20_000):

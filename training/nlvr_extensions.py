@@ -14,8 +14,7 @@ from training.backend import keras
 
 DEFAULTS = {"order_colours": False, "augment": False, "images_per_example": data_utils.PERMUTATIONS, "word_dropout": 0.0,
             "convolutions": 2, "batch_normalization": False, "attention": "separate", "attention_units": [256, 128], "heads": 1,
-            "scores": "tanh", "simulated_sentences": 0, "simulated_per_epoch": None,
-            "simple_epochs": 0}
+            "scores": "tanh", "simulated_sentences": 0, "simulated_per_epoch": None, "simple_epochs": 0}
 # Options that records and states from before them lack, with the values they stand for.
 EARLIER = {option: value for option, value in DEFAULTS.items() if option != "attention"}
 EARLIER |= {"padding": "masked", "halving": "mean", "statistics": "channels", "sentences": "project", "start": "uniform",
@@ -53,7 +52,7 @@ def add_options(parser):
     add("--simulated-per-epoch", type=command_line.positive_int, metavar="N",
         help="how many of them an epoch has of each example, drawn anew for each (default all)")
     add("--simple-epochs", type=command_line.natural_number, metavar="N",
-        help="in the first N epochs train on simulated sentences of one property alone, such as 'there is a black circle' "
+        help="in the first N epochs train on simulated sentences of one item or tower alone, such as 'there is a black circle' "
         "(default %(default)s)")
     parser.set_defaults(**DEFAULTS)
 
@@ -85,8 +84,7 @@ def _convolutions(text):
 def of_an_epoch(args, nlvr):
     """What the options make of the epochs of a training, as keywords of `batches.ImageBatches`."""
     return {"images": args.images_per_example, "sentences": 1 + args.simulated_sentences, "others": args.simulated_per_epoch,
-            "first_epochs": args.simple_epochs,
-            "variants": Variants(nlvr, args.order_colours) if args.augment else None}
+            "first_epochs": args.simple_epochs, "variants": Variants(nlvr, args.order_colours) if args.augment else None}
 
 
 def without_some_words(words, share):

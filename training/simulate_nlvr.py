@@ -5,6 +5,7 @@ it fills tell its shape. So the items of a box can be read from its pixels, and 
 them. The forms of the sentences, and how often each is drawn, were written down after reading the training sentences; what
 the words mean was checked against the training labels. Nothing of dev or test was used.
 """
+import itertools
 from random import Random
 from typing import NamedTuple
 
@@ -325,7 +326,7 @@ def statement(random, towers):
 
 
 def simple_statement(random, towers):
-    """A statement of one property, as `statement` has it: an item's shape, size or place, or what stands where in a tower."""
+    """A statement of one item or one tower, as `statement` has it: a shape, size or place, or what stands where in a tower."""
     if towers:
         words, of_box = _of_tower(random)
         return ["there", "is", "a", "tower", "with", *words], lambda boxes: any(map(of_box, boxes))
@@ -367,19 +368,20 @@ def simulate(nlvr, examples, number, seed, simple=0):
                                       for box in boxes for item in box) for boxes in scenes]
     others = {kind: [boxes for boxes, towers in zip(scenes, with_towers) if towers == kind] for kind in (False, True)}
     numbers = {word: number for number, word in enumerate(nlvr.words, start=1)}
-    (first, length), count = nlvr.sentences.shape, (number + simple) * len(scenes)
-    sentences, label = [], np.zeros(count, np.float32)
-    for i in range(count):
-        boxes, towers = scenes[i % len(scenes)], with_towers[i % len(scenes)]
+    first, length = nlvr.sentences.shape
+    parts = [statement] * number + [simple_statement] * simple
+    sentences, label = [], []
+    for drawn, (boxes, towers) in itertools.product(parts, zip(scenes, with_towers)):
         for _ in range(TRIES):
-            words, test = (statement if i < number * len(scenes) else simple_statement)(random, towers)
+            words, test = drawn(random, towers)
             if test(boxes) != test(random.choice(others[towers])):
                 break
         if nlvr.sentence_rules == "authors":
             words = data_utils.authors_words(words)
         sentences.append(data_utils.number_words(words, numbers)[:length])
-        label[i] = test(boxes)
+        label.append(test(boxes))
     nlvr.sentences = np.concatenate([nlvr.sentences, data_utils.pad_in_front(sentences, length)])
     return data_utils.Examples(
-        [f"simulated-{i}" for i in range(count)], examples.folder * (number + simple),
-        np.arange(first, first + count, dtype=np.int32), label, np.tile(examples.boxes, (number + simple, 1, 1)))
+        [f"simulated-{i}" for i in range(len(label))], examples.folder * len(parts),
+        np.arange(first, len(nlvr.sentences), dtype=np.int32), np.array(label, np.float32),
+        np.tile(examples.boxes, (len(parts), 1, 1)))
